@@ -1,0 +1,50 @@
+# All set-up happens in .venv; any Python 3.11 or later will do: make test PYTHON=python3.12
+PYTHON ?= python3
+# Test processes; each computes on one thread.
+WORKERS ?= 2
+# Further arguments for pytest or the demo: make test ARGS='-m "not slow" tests/lora'
+ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup test lint format demo clean distclean
+
+help:
+	@echo "make test    set up .venv if needed, then run every test"
+	@echo "make lint    ruff, mypy and the import contracts"
+	@echo "make format  let ruff mend what it can"
+	@echo "make demo    offline: train finetunes and an adapter on a small base, describe unseen ones"
+	@echo "make clean   remove caches and builds (make distclean: .venv too)"
+
+setup: $(STAMP)
+
+# One pip command, so that the bound on torch holds for every package that asks for torch.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("diffspeak needs Python 3.11 or later; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(STAMP)
+	$(BIN)/python examples/standin/run.py $(ARGS)
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv
