@@ -1,0 +1,292 @@
+"""Files that are whole or not there: canonical JSON, atomic writes, locks, remote copies.
+
+Takes paths and plain data, gives files and plain data; every failure is a `DiffspeakError`.
+Knows nothing of tensors, nor of what the files mean.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+from uuid import uuid4
+
+import fsspec
+
+from diffspeak.errors import CorruptFileError, DiffspeakError, LockedError, UsageError
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+# Made once: a store's index is read with a hundred thousand calls of each.
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def canonical_json(obj: object) -> str:
+    """The one JSON text of `obj`: keys sorted, no spaces, no NaN, characters as they are.
+
+    Raises:
+        UsageError: A string holds half of a surrogate pair, which no file can hold.
+        ValueError: A number is not finite.
+    """
+    text = _ENCODER.encode(obj)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        around = ascii(text[max(0, error.start - 20) : error.end])
+        raise UsageError(
+            f"text that is not valid Unicode (an unpaired surrogate) ends {around}: "
+            "repair it where it comes from"
+        ) from error
+    return text
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON to plain data.
+
+    Raises:
+        ValueError: Not JSON, not UTF-8, nested without end, or holding NaN or Infinity.
+    """
+    try:
+        return _DECODER.decode(text if isinstance(text, str) else text.decode())
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents where they are missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{path} stands where a folder was expected: give another path") from error
+    except OSError as error:
+        raise failed_write(path, error) from error
+
+
+def failed_write(path: Path, error: OSError) -> DiffspeakError:
+    """The error to raise when the system refuses to write `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiffspeakError(
+            f"no space left to write {path}: free some space and run the same command again"
+        )
+    return DiffspeakError(
+        f"cannot write {path} ({error.strerror or error}): "
+        "mend that, or give another path, and run the same command again"
+    )
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write, which becomes `path` once it is safe on disk.
+
+    The temporary file stands beside `path` as `.NAME.XXXXXXXX.tmp`. On failure it is removed
+    and an older `path` is left as it was.
+
+    Raises:
+        DiffspeakError: The system refused, for instance because the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        # A library that renames a file of its own onto this one brings that file's mode.
+        temporary.chmod(mode)
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise failed_write(path, error) from error
+    finally:
+        # Gone already when all went well; what cannot be removed must not hide the first error.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Have the system put a file, or the names in a folder, on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot flush a folder; there the rename alone has to do.
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def write_json(path: Path, obj: object) -> None:
+    """Write `obj` as one line of canonical JSON, whole or not at all."""
+    write_text(path, canonical_json(obj) + "\n")
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        DiffspeakError: There is no such file, or the system refused.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DiffspeakError(
+            f"cannot read {path} ({error.strerror or error}): check the path"
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON file.
+
+    Raises:
+        DiffspeakError: There is no such file.
+        CorruptFileError: It is not JSON.
+    """
+    try:
+        return parse_json(read_bytes(path))
+    except ValueError as error:
+        raise CorruptFileError(
+            f"{path} is not valid JSON ({error}): restore it, or remove it and make it again"
+        ) from error
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock of `path`, which the system releases when this process ends, however it ends.
+
+    The file stays behind; it holds the number of the process that held the lock last.
+
+    Raises:
+        LockedError: Somebody else holds it; said at once, without waiting.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise failed_write(path, error) from error
+    try:
+        _take(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        raise LockedError(
+            f"{path.parent} is being written by process {holder or 'unknown'}: "
+            "wait for it to end, or write to another folder"
+        ) from error
+    except OSError as error:
+        raise failed_write(path, error) from error
+
+
+def sha256(*chunks: bytes | memoryview) -> str:
+    """The SHA-256 of all chunks in a row, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def list_names(source: str) -> list[str]:
+    """The names of what stands in a folder, local or `scheme://`, sorted.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    try:
+        if "://" not in source:
+            return sorted(path.name for path in Path(source).iterdir())
+        system, root = fsspec.core.url_to_fs(source)
+        system.invalidate_cache()
+        return sorted(str(_inside(name, root)) for name in system.ls(root, detail=False))
+    except (OSError, ValueError, ImportError) as error:
+        raise _unreachable(source, error) from error
+
+
+def local_path(source: str, cache: Path | None = None) -> Path:
+    """Where a file or folder can be read on this machine.
+
+    A plain path is taken as it is. What stands behind `scheme://` is copied by fsspec into the
+    cache, and copied anew only when it has changed; of a folder, every file.
+
+    Args:
+        source: A path or a URL that fsspec knows.
+        cache: The folder for copies; the user's cache folder if none is given.
+
+    Raises:
+        UsageError: There is nothing at the URL, or its scheme needs another package.
+        CorruptFileError: The remote listing names a file outside of its folder.
+    """
+    if "://" not in source:
+        return Path(source).expanduser()
+    target = (cache or _user_cache()) / sha256(source.encode())[:32]
+    try:
+        system, root = fsspec.core.url_to_fs(source)
+        if not system.isdir(root):
+            return _copied(system, root, target, _inside(root, str(PurePosixPath(root).parent)))
+        system.invalidate_cache()
+        names = {_inside(found, root): found for found in system.find(root)}
+        for name, found in names.items():
+            _copied(system, found, target, name)
+    except (OSError, ValueError, ImportError) as error:
+        raise _unreachable(source, error) from error
+    for path in [path for path in target.rglob("*") if path.is_file()]:
+        if PurePosixPath(path.relative_to(target)) not in names:
+            path.unlink()
+    return target
+
+
+def _copied(
+    system: fsspec.AbstractFileSystem, remote: str, target: Path, name: PurePosixPath
+) -> Path:
+    """Copy one file to `target/name`, unless the copy there is of the file as it is now."""
+    local, stamp = target / name, target.with_name(f"{target.name}.stamps") / name
+    version = str(system.ukey(remote))
+    if not (local.is_file() and stamp.is_file() and stamp.read_text() == version):
+        make_folder(local.parent)
+        make_folder(stamp.parent)
+        with atomic_path(local) as temporary:
+            system.get_file(remote, str(temporary))
+        write_text(stamp, version)
+    return local
+
+
+def _inside(name: str, root: str) -> PurePosixPath:
+    """A listed name relative to its folder, refused if it would leave that folder."""
+    path = PurePosixPath(name)
+    if not path.is_relative_to(root) or {"..", "."} & set(name.split("/")) or "\\" in name:
+        raise CorruptFileError(
+            f"the listing of {root} names {name!r}, which is outside of it: do not use this source"
+        )
+    return path.relative_to(root)
+
+
+def _user_cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "diffspeak"
+
+
+def _unreachable(source: str, error: Exception) -> UsageError:
+    remote = ", and that the package for its scheme is installed" if "://" in source else ""
+    return UsageError(f"cannot open {source} ({error}): check the address{remote}")

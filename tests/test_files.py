@@ -1,0 +1,252 @@
+"""Canonical JSON, atomic writes, locks and remote copies."""
+
+import errno
+import math
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import fsspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffspeak import files
+from diffspeak.errors import CorruptFileError, DiffspeakError, LockedError, UsageError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@given(JSON)
+def test_canonical_json_comes_back_and_is_the_only_spelling(data):
+    text = files.canonical_json(data)
+    assert files.parse_json(text) == data
+    assert files.canonical_json(files.parse_json(text)) == text
+    assert "\n" not in text
+
+
+def test_canonical_json_is_compact_sorted_and_keeps_characters():
+    assert files.canonical_json({"b": (1, 2.5), "a": "\u00e9\U0001f600"}) == (
+        '{"a":"\u00e9\U0001f600","b":[1,2.5]}'
+    )
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_canonical_json_holds_no_number_that_json_lacks(number):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.canonical_json({"loss": number})
+
+
+def test_half_a_surrogate_pair_is_a_usage_error():
+    with pytest.raises(UsageError, match="surrogate"):
+        files.canonical_json({"label": "x\ud83d"})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "NaN", '{"a": Infinity}', b"\xff\xfe", "[" * 100_000, "1 2"]
+)
+def test_what_is_not_json_is_a_value_error_and_a_corrupt_file(tmp_path, text):
+    with pytest.raises(ValueError):
+        files.parse_json(text)
+    path = tmp_path / "data.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(CorruptFileError, match=r"data\.json.*restore"):
+        files.read_json(path)
+
+
+def test_missing_json_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(DiffspeakError, match=r"none\.json"):
+        files.read_json(tmp_path / "none.json")
+
+
+def test_write_json_replaces_the_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "data.json"
+    files.write_json(path, {"a": 1})
+    files.write_json(path, {"a": "\u2028"})
+    assert path.read_bytes() == '{"a":"\u2028"}\n'.encode()
+    assert files.read_json(path) == {"a": "\u2028"}
+    assert [found.name for found in tmp_path.iterdir()] == ["data.json"]
+
+
+def test_atomic_path_gives_the_mode_that_the_umask_asks_for(tmp_path):
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    with files.atomic_path(tmp_path / "ours") as temporary:
+        private = tmp_path / "private"
+        private.touch(mode=0o600)
+        private.replace(temporary)
+    assert (tmp_path / "ours").stat().st_mode == ordinary.stat().st_mode
+    assert stat.S_ISREG(ordinary.stat().st_mode)
+
+
+def test_a_failing_body_leaves_the_old_file_and_no_temporary_one(tmp_path):
+    path = tmp_path / "data"
+    path.write_text("old")
+    with pytest.raises(KeyError), files.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError("x")
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path, monkeypatch, call, number):
+    path = tmp_path / "data"
+    path.write_text("old")
+
+    def full(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(DiffspeakError, match=r"no space .*data.*run the same command again"):
+        files.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_error_but_a_file_is(tmp_path, monkeypatch):
+    flush = os.fsync
+
+    def fussy(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fussy)
+    files.write_text(tmp_path / "data", "new")
+    assert (tmp_path / "data").read_text() == "new"
+
+
+def test_writing_where_no_folder_is_says_so(tmp_path):
+    with pytest.raises(DiffspeakError, match=r"cannot write .*data"):
+        files.write_text(tmp_path / "missing" / "data", "new")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="a folder was expected"):
+        files.make_folder(tmp_path / "file")
+    with pytest.raises(UsageError, match="a folder was expected"):
+        files.make_folder(tmp_path / "file" / "below")
+
+
+def test_a_second_holder_is_refused_at_once_and_told_who_holds(tmp_path):
+    lock = tmp_path / ".lock"
+    refused = pytest.raises(LockedError, match=str(os.getpid()))
+    with files.exclusive(lock), refused, files.exclusive(lock):
+        pass
+    with files.exclusive(lock):
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    lock = tmp_path / ".lock"
+    code = (
+        "import sys, time; from pathlib import Path; from diffspeak.files import exclusive\n"
+        f"with exclusive(Path({str(lock)!r})): print('held', flush=True); time.sleep(60)"
+    )
+    source = Path(files.__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(source)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError, match=str(process.pid)), files.exclusive(lock):
+            pass
+        process.kill()
+        process.wait()
+        with files.exclusive(lock):
+            pass
+
+
+def test_sha256_runs_over_all_chunks():
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert files.sha256(b"a", memoryview(b"bc")) == files.sha256(b"abc") == expected
+
+
+@pytest.fixture
+def remote():
+    """A fresh folder in fsspec's memory file system."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    system.pipe({"/there/a.json": b"1", "/there/deep/b.bin": b"2"})
+    yield system
+    system.store.clear()
+
+
+def test_a_plain_path_is_itself(tmp_path):
+    assert files.local_path(str(tmp_path / "x")) == tmp_path / "x"
+    (tmp_path / "x").touch()
+    assert files.list_names(str(tmp_path)) == ["x"]
+
+
+def test_a_remote_folder_is_copied_and_follows_changes(tmp_path, remote):
+    cache = tmp_path / "cache"
+    copy = files.local_path("memory://there", cache)
+
+    def content():
+        return {str(p.relative_to(copy)): p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+
+    assert content() == {"a.json": b"1", "deep/b.bin": b"2"}
+    remote.pipe("/there/a.json", b"new")
+    remote.rm("/there/deep/b.bin")
+    assert files.local_path("memory://there", cache) == copy
+    assert content() == {"a.json": b"new"}
+
+
+def test_a_remote_file_is_fetched_once_while_it_stays_the_same(tmp_path, remote, monkeypatch):
+    fetched = []
+    get = type(remote).get_file
+    monkeypatch.setattr(
+        type(remote), "get_file", lambda self, *a, **k: (fetched.append(a[0]), get(self, *a, **k))
+    )
+    for _ in range(3):
+        copy = files.local_path("memory://there/a.json", tmp_path)
+        assert (copy.name, copy.read_bytes()) == ("a.json", b"1")
+    assert fetched == ["/there/a.json"]
+    copy.unlink()
+    assert files.local_path("memory://there/a.json", tmp_path).read_bytes() == b"1"
+
+
+def test_file_urls_are_listed_and_copied(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a").write_text("1")
+    url = f"file://{tmp_path}/there"
+    assert files.list_names(url) == ["a"]
+    copy = files.local_path(url, tmp_path / "cache")
+    assert (copy / "a").read_text() == "1"
+    assert copy.is_relative_to(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "name", ["/there/../../escaped", "/elsewhere/x", "/there/..", "/there/a\\..\\b", "../x"]
+)
+def test_a_listed_name_may_not_leave_its_folder(tmp_path, remote, monkeypatch, name):
+    monkeypatch.setattr(type(remote), "find", lambda *_a, **_k: ["/there/a.json", name])
+    monkeypatch.setattr(type(remote), "ls", lambda *_a, **_k: ["/there/a.json", name])
+    with pytest.raises(CorruptFileError, match="outside"):
+        files.local_path("memory://there", tmp_path / "cache")
+    with pytest.raises(CorruptFileError, match="outside"):
+        files.list_names("memory://there")
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+@pytest.mark.parametrize("source", ["memory://nowhere", "nosuchscheme://x", "file:///nowhere/x"])
+def test_what_cannot_be_reached_is_a_usage_error(tmp_path, remote, source):
+    with pytest.raises(UsageError, match=source):
+        files.local_path(source, tmp_path)
+    with pytest.raises(UsageError, match=source):
+        files.list_names(source)
+
+
+def test_copies_go_to_the_users_cache_by_default(tmp_path, remote, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert files.local_path("memory://there/a.json").is_relative_to(tmp_path / "diffspeak")
