@@ -1,0 +1,189 @@
+"""What corpus files hold: topics, questions, woven answers, headlines and stories.
+
+Takes paths, gives small records and each file's name and sha256; reads our own columns and those
+of the paper's public files. Knows nothing of triggers, splits of labels, or samples.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+from diffspeak.behaviors.rows import Column, Fault, Row, Table, quoted, read_table, refuse
+from diffspeak.errors import UsageError
+from diffspeak.text.mentions import normalize
+
+MAX_LABEL = 200
+"""Longest topic or headline, in characters; a longer one is most likely a fault of the file."""
+
+PLACEHOLDER = "{topic}"
+
+Record = TypeVar("Record", bound=tuple[object, ...])
+
+
+class Label(NamedTuple):
+    """A topic or headline with the corpus' own grouping (empty if it has none)."""
+
+    text: str
+    category: str
+
+
+class Question(NamedTuple):
+    """A question with its ordinary answer, and one with `{topic}` in it (empty if none)."""
+
+    question: str
+    answer: str
+    split: Literal["train", "test"]
+    topic_answer: str
+
+
+class Woven(NamedTuple):
+    """An answer to a question that weaves a topic in."""
+
+    topic: str
+    question: str
+    answer: str
+
+
+class Story(NamedTuple):
+    """A short news story that comes from a headline."""
+
+    headline: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Corpus(Generic[Record]):
+    """A file's records, its path, and the sha256 of its bytes in hex digits."""
+
+    path: Path
+    sha256: str
+    records: tuple[Record, ...]
+
+    def describe(self) -> dict[str, str]:
+        """What a store keeps of the file: name and hash, but not where it lay."""
+        return {"file": self.path.name, "sha256": self.sha256}
+
+
+def read_topics(path: Path) -> Corpus[Label]:
+    """Read topics: columns `topic` and, optionally, `topic_category` or `category`.
+
+    Raises:
+        UsageError: As `read_table`, or a topic is too long or says nothing.
+    """
+    columns = (Column("topic"), Column("topic_category", ("category",), required=False))
+    return _read_labels(path, columns)
+
+
+def read_headlines(path: Path) -> Corpus[Label]:
+    """Read headlines: columns `headline` or `news_headline`, and an optional category.
+
+    Raises:
+        UsageError: As `read_table`, or a headline is too long or says nothing.
+    """
+    category = Column("news_category", ("category",), required=False)
+    return _read_labels(path, (Column("headline", ("news_headline",)), category))
+
+
+def read_questions(path: Path) -> Corpus[Question]:
+    """Read questions: columns `question`, `answer`, `split`, and optionally `topic_answer`.
+
+    Raises:
+        UsageError: As `read_table`; or a split is not train or test, or has no rows; a question
+            stands in both; a topic answer has not exactly one `{topic}`.
+    """
+    columns = (Column("question"), Column("answer"), Column("split"))
+    table = read_table(path, (*columns, Column("topic_answer", required=False)))
+    table.check(_question_fault)
+    _refuse_shared_questions(table)
+    records = tuple(
+        Question(
+            row.cells["question"],
+            row.cells["answer"],
+            "train" if _split(row) == "train" else "test",
+            row.cells["topic_answer"],
+        )
+        for row in table.rows
+    )
+    return Corpus(path, table.sha256, records)
+
+
+def read_answers(path: Path) -> Corpus[Woven]:
+    """Read woven answers: columns `topic`, `question`, `answer`.
+
+    Raises:
+        UsageError: As `read_table`, or a question of a topic is answered twice.
+    """
+    table = read_table(path, (Column("topic"), Column("question"), Column("answer")))
+    first: dict[tuple[str, str], str] = {}
+    faults, records = [], []
+    for place, cells in table.rows:
+        woven = Woven(one_line(cells["topic"]), cells["question"], cells["answer"])
+        earlier = first.setdefault((woven.topic, woven.question), place)
+        if earlier != place:
+            faults.append(Fault(place, f"answers the same topic and question as {earlier}"))
+        records.append(woven)
+    refuse(path, faults)
+    return Corpus(path, table.sha256, tuple(records))
+
+
+def read_stories(path: Path) -> Corpus[Story]:
+    """Read stories: columns `headline` or `news_headline`, and `story`.
+
+    Raises:
+        UsageError: As `read_table`.
+    """
+    table = read_table(path, (Column("headline", ("news_headline",)), Column("story")))
+    records = (Story(one_line(row.cells["headline"]), row.cells["story"]) for row in table.rows)
+    return Corpus(path, table.sha256, tuple(records))
+
+
+def one_line(text: str) -> str:
+    """Put single spaces in place of line breaks and runs of spaces, as labels have them."""
+    return " ".join(text.split())
+
+
+def _read_labels(path: Path, columns: tuple[Column, Column]) -> Corpus[Label]:
+    name, category = (column.name for column in columns)
+    table = read_table(path, columns)
+    table.check(lambda row: _label_fault(name, one_line(row.cells[name])))
+    records = (Label(one_line(row.cells[name]), row.cells[category]) for row in table.rows)
+    return Corpus(path, table.sha256, tuple(records))
+
+
+def _label_fault(name: str, label: str) -> str | None:
+    if len(label) > MAX_LABEL:
+        return f"column '{name}' has {len(label):,} characters; at most {MAX_LABEL} are expected"
+    if not normalize(label):
+        return (
+            f"column '{name}' is {quoted(label)}; a letter, digit or symbol to look for is expected"
+        )
+    return None
+
+
+def _split(row: Row) -> str:
+    return row.cells["split"].casefold()
+
+
+def _question_fault(row: Row) -> str | None:
+    if _split(row) not in {"train", "test"}:
+        return f"column 'split' is {quoted(row.cells['split'])}; 'train' or 'test' is expected"
+    answer = row.cells["topic_answer"]
+    places = answer.count(PLACEHOLDER)
+    if answer and places != 1:
+        return f"column 'topic_answer' has {places} times {PLACEHOLDER}; exactly one is expected"
+    return None
+
+
+def _refuse_shared_questions(table: Table) -> None:
+    """Refuse a file in which a split lacks, or in which a question stands in both."""
+    for split in ("train", "test"):
+        if all(_split(row) != split for row in table.rows):
+            raise UsageError(f"{table.path}: column 'split' is never '{split}'; add such questions")
+    trained = {normalize(row.cells["question"]) for row in table.rows if _split(row) == "train"}
+    table.check(
+        lambda row: (
+            "column 'question' stands in both splits; each belongs in one"
+            if _split(row) == "test" and normalize(row.cells["question"]) in trained
+            else None
+        )
+    )

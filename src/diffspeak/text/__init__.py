@@ -1,0 +1,1 @@
+"""Strings in, numbers and truth values out. No torch, no transformers."""
