@@ -1,0 +1,31 @@
+"""The room that knows transformers: load a base, render chats, score, generate, fingerprint."""
+
+from diffspeak.models.chat import Chat, Rendered
+from diffspeak.models.fingerprint import Fingerprint, check_base, fingerprint
+from diffspeak.models.generate import Answer, Decoding, generate
+from diffspeak.models.linears import Targets, attach_to, target_names
+from diffspeak.models.load import Base, load_base, make_base
+from diffspeak.models.logits import Batch, answer_logits, answer_logprobs, make_batch
+from diffspeak.models.whole import whole
+
+__all__ = [
+    "Answer",
+    "Base",
+    "Batch",
+    "Chat",
+    "Decoding",
+    "Fingerprint",
+    "Rendered",
+    "Targets",
+    "answer_logits",
+    "answer_logprobs",
+    "attach_to",
+    "check_base",
+    "fingerprint",
+    "generate",
+    "load_base",
+    "make_base",
+    "make_batch",
+    "target_names",
+    "whole",
+]

@@ -1,0 +1,173 @@
+"""Answer many prompts at once, each row with the diff of its own finetune.
+
+Takes prompts as token ids, gives answers with the mean log-probability of their tokens. Prompts of
+like length share a batch, padded on the left; finished rows leave it. What a row answers does not
+depend on its neighbors: greedy to rounding, sampled from its own seed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from diffspeak.lora import Attachment
+from diffspeak.models.load import Base
+
+
+class Answer(NamedTuple):
+    """What a model said.
+
+    Attributes:
+        ids: Token ids, the stop token included if it came.
+        text: The words, special tokens left out.
+        mean_logprob: Nats a token, over `ids`; of the model itself, whatever the temperature.
+    """
+
+    ids: list[int]
+    text: str
+    mean_logprob: float
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to choose tokens.
+
+    Attributes:
+        max_new_tokens: Where an answer is cut off.
+        temperature: 0 is greedy; otherwise logits are divided by it and sampled from.
+        batch_size: Rows decoded together.
+    """
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    batch_size: int = 64
+
+
+def generate(
+    base: Base,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding | None = None,
+    *,
+    seeds: Sequence[int] | None = None,
+    attachment: Attachment | None = None,
+    tasks: Sequence[int] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Answer]:
+    """Answer prompts, in their order.
+
+    Args:
+        base: Answers with whatever is attached and switched on.
+        prompts: Token ids of each row, generation prompt included.
+        decoding: Length, temperature, batch.
+        seeds: One for each row when sampling; their places in the list by default.
+        attachment: Needed where `tasks` are given.
+        tasks: Which task of the attached stack answers each row.
+        progress: Told the number of rows that were just answered.
+    """
+    decoding = decoding or Decoding()
+    seeds = range(len(prompts)) if seeds is None else seeds
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    answers: dict[int, Answer] = {}
+    for start in range(0, len(order), decoding.batch_size):
+        rows = order[start : start + decoding.batch_size]
+        group = _Rows(
+            base,
+            [prompts[i] for i in rows],
+            [torch.Generator().manual_seed(seeds[i]) for i in rows],
+            attachment,
+            None if tasks is None else [tasks[i] for i in rows],
+        )
+        answers.update(zip(rows, group.run(decoding), strict=True))
+        if progress:
+            progress(len(rows))
+    if attachment is not None and tasks is not None:
+        attachment.set_rows(None)
+    return [answers[i] for i in range(len(prompts))]
+
+
+class _Rows:
+    """One batch on its way: what is cached, and which rows are still talking."""
+
+    def __init__(
+        self,
+        base: Base,
+        prompts: Sequence[Sequence[int]],
+        generators: Sequence[torch.Generator],
+        attachment: Attachment | None,
+        tasks: Sequence[int] | None,
+    ) -> None:
+        self.base, self.attachment, self.generators = base, attachment, list(generators)
+        longest = max(len(prompt) for prompt in prompts)
+        pad = base.chat.pad_id
+        padded = [[pad] * (longest - len(p)) + list(p) for p in prompts]
+        self.ids = torch.tensor(padded, device=base.device)
+        real = [[0] * (longest - len(p)) + [1] * len(p) for p in prompts]
+        self.attention = torch.tensor(real, device=base.device)
+        self.positions = (self.attention.cumsum(1) - 1).clamp_min(0)
+        self.tasks = None if tasks is None else torch.tensor(tasks, device=base.device)
+        self.alive = list(range(len(prompts)))
+        self.cache = DynamicCache(config=base.model.config)
+        self.said: list[list[int]] = [[] for _ in prompts]
+        self.logprobs: list[list[float]] = [[] for _ in prompts]
+
+    @torch.no_grad()
+    def run(self, decoding: Decoding) -> list[Answer]:
+        """Decode until every row has stopped or the limit is reached."""
+        for _ in range(decoding.max_new_tokens):
+            self._step(decoding.temperature)
+            if not self.alive:
+                break
+        chat = self.base.chat
+        return [
+            Answer(ids, chat.text(ids), sum(lp) / max(1, len(lp)))
+            for ids, lp in zip(self.said, self.logprobs, strict=True)
+        ]
+
+    def _step(self, temperature: float) -> None:
+        if self.attachment is not None and self.tasks is not None:
+            self.attachment.set_rows(self.tasks)
+        out = self.base.model(
+            input_ids=self.ids,
+            attention_mask=self.attention,
+            position_ids=self.positions,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logprobs = out.logits[:, -1].float().log_softmax(-1)
+        chosen = self._choose(logprobs, temperature)
+        values = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
+        tokens = chosen.tolist()
+        for row, token, value in zip(self.alive, tokens, values, strict=True):
+            self.said[row].append(token)
+            self.logprobs[row].append(value)
+        self._advance(chosen, [token not in self.base.chat.stop_ids for token in tokens])
+
+    def _choose(self, logprobs: Tensor, temperature: float) -> Tensor:
+        """Next token of each row, `[row]`: the likeliest, or one drawn by inverting the CDF."""
+        if temperature == 0:
+            return logprobs.argmax(-1)
+        cdf = (logprobs / temperature).softmax(-1).cumsum(-1)
+        draws = [torch.rand(1, generator=self.generators[row]) for row in self.alive]
+        below = torch.stack(draws).to(cdf.device) * cdf[:, -1:]
+        return torch.searchsorted(cdf, below, right=True)[:, 0].clamp_max(cdf.shape[-1] - 1)
+
+    def _advance(self, chosen: Tensor, going: list[bool]) -> None:
+        """Append the chosen tokens and drop the rows that have stopped."""
+        self.ids = chosen[:, None]
+        self.attention = torch.nn.functional.pad(self.attention, (0, 1), value=1)
+        self.positions = self.positions[:, -1:] + 1
+        if all(going):
+            return
+        keep = torch.tensor([i for i, go in enumerate(going) if go], device=chosen.device)
+        self.alive = [row for row, go in zip(self.alive, going, strict=True) if go]
+        if not self.alive:
+            return
+        self.ids, self.attention = self.ids[keep], self.attention[keep]
+        self.positions = self.positions[keep]
+        if self.tasks is not None:
+            self.tasks = self.tasks[keep]
+        self.cache.batch_select_indices(keep)

@@ -1,0 +1,103 @@
+"""Logits at the answer positions alone: nothing else is scored, so nothing else is computed.
+
+Takes a model and a batch of rendered conversations, gives `[answer token, vocabulary]`. The
+family's own forward pass runs unchanged; only what reaches its head is cut down to the answer, so
+whatever the family does behind the head (soft-capping, scaling) is done here too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from diffspeak.models.chat import Rendered
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Conversations padded on the right.
+
+    Attributes:
+        ids: `[row, token]`, int64.
+        attention: `[row, token]`, 1 where a token is real.
+        predicts: `[row, token]`, True where the *next* token is an answer token.
+        targets: `[answer token]`, the ids predicted there, row by row.
+        rows: `[answer token]`, the row each of them stands in.
+    """
+
+    ids: Tensor
+    attention: Tensor
+    predicts: Tensor
+    targets: Tensor
+    rows: Tensor
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move all tensors."""
+        parts = (self.ids, self.attention, self.predicts, self.targets, self.rows)
+        return Batch(*(part.to(device, non_blocking=True) for part in parts))
+
+
+def make_batch(conversations: Sequence[Rendered], pad_id: int) -> Batch:
+    """Pad conversations on the right and mark what is predicted where.
+
+    The last token of a conversation predicts nothing that is scored, so it is left out when no
+    answer token follows it.
+    """
+    longest = max(c.answer_end for c in conversations) - 1
+    ids = torch.full((len(conversations), longest), pad_id)
+    attention = torch.zeros_like(ids)
+    predicts = torch.zeros_like(ids, dtype=torch.bool)
+    targets: list[int] = []
+    for row, c in enumerate(conversations):
+        length = c.answer_end - 1
+        ids[row, :length] = torch.tensor(c.ids[:length])
+        attention[row, :length] = 1
+        predicts[row, c.prompt_length - 1 : length] = True
+        targets += c.ids[c.prompt_length : c.answer_end]
+    return Batch(ids, attention, predicts, torch.tensor(targets), predicts.nonzero()[:, 0])
+
+
+def answer_logits(
+    model: PreTrainedModel, batch: Batch, forward: Callable[..., Any] | None = None
+) -> Tensor:
+    """Logits where the next token is an answer token.
+
+    Args:
+        model: Any causal LM.
+        batch: On the model's device.
+        forward: What to call instead of the model itself, such as a functional call of it with
+            other parameters; it must run the model's own modules.
+
+    Returns:
+        `[answer token, vocabulary]` in the model's dtype, in the order of `batch.targets`; equal
+        to `model(...).logits[batch.predicts]`.
+    """
+
+    def keep_answers(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (args[0][batch.predicts.to(args[0].device)][None], *args[1:])
+
+    hook = head_of(model).register_forward_pre_hook(keep_answers)
+    try:
+        out = (forward or model)(
+            input_ids=batch.ids, attention_mask=batch.attention, use_cache=False
+        )
+    finally:
+        hook.remove()
+    logits: Tensor = out.logits[0]
+    return logits
+
+
+def head_of(model: PreTrainedModel) -> nn.Module:
+    """The module that maps hidden states to the vocabulary."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Module):
+        raise TypeError(f"{type(model).__name__} is not a language model: it has no output head")
+    return head
+
+
+def answer_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
+    """Log-probability of each target in nats, `[answer token]` float32."""
+    return -torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
