@@ -1,0 +1,15 @@
+"""Weight diffs on disk: written shard by shard, read lazily, every byte checked."""
+
+from diffspeak.store.layout import Entry, NewEntry, StoreHeader
+from diffspeak.store.reader import Store, open_store
+from diffspeak.store.writer import StoreWriter, create_or_resume
+
+__all__ = [
+    "Entry",
+    "NewEntry",
+    "Store",
+    "StoreHeader",
+    "StoreWriter",
+    "create_or_resume",
+    "open_store",
+]
