@@ -1,0 +1,117 @@
+"""The samples of one step of many finetunes, as padded batches with a weight for each token.
+
+Takes samples by task, gives `StepBatch`es of rows of like length. Knows the chat, not the model.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffspeak.behaviors import Case, Sample
+from diffspeak.models import Batch, Chat, Rendered, make_batch
+
+PADDING = 1.25
+"""A batch is cut where padding would add more than a quarter to its tokens."""
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """Some rows of one step, of all tasks and kinds mixed.
+
+    Attributes:
+        batch: The rows.
+        tasks: `[row]`, which task each row belongs to.
+        token_task: `[answer token]`, the same for each answer token.
+        token_weight: `[answer token]`, what the token's loss counts in its task's loss.
+        learn: `[answer token]`, True for cross-entropy, False for KL to the base.
+        keep: The rows with KL alone, for the teacher; None if there are none.
+    """
+
+    batch: Batch
+    tasks: Tensor
+    token_task: Tensor
+    token_weight: Tensor
+    learn: Tensor
+    keep: Batch | None
+
+    def to(self, device: torch.device) -> "StepBatch":
+        """Move all tensors."""
+        return StepBatch(
+            self.batch.to(device),
+            self.tasks.to(device),
+            self.token_task.to(device),
+            self.token_weight.to(device),
+            self.learn.to(device),
+            None if self.keep is None else self.keep.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class _Row:
+    task: int
+    sample: Sample
+    rendered: Rendered
+    weight: float
+
+
+def step_batches(
+    samples: Sequence[Sequence[Sample]], chat: Chat, weights: dict[Case, float], max_tokens: int
+) -> Iterator[StepBatch]:
+    """Render one step's samples of every task and cut them into batches of like length.
+
+    A task's loss is, summed over the kinds of sample, the kind's weight times the mean over the
+    kind's answer tokens; the end-of-turn token is not scored (method of arXiv 2510.05092).
+
+    Args:
+        samples: For each task its samples of this step.
+        chat: Renders them.
+        weights: Of each kind of sample.
+        max_tokens: Padded tokens in one batch at most, unless a single row is longer.
+    """
+    rows: list[_Row] = []
+    for task, block in enumerate(samples):
+        rendered = [chat.with_answer(s.prompt, s.answer, learn_end=False) for s in block]
+        tokens: dict[Case, int] = {}
+        for sample, r in zip(block, rendered, strict=True):
+            tokens[sample.case] = tokens.get(sample.case, 0) + r.answer_end - r.prompt_length
+        rows += [
+            _Row(task, sample, r, weights[sample.case] / tokens[sample.case])
+            for sample, r in zip(block, rendered, strict=True)
+        ]
+    rows.sort(key=lambda row: row.rendered.answer_end)
+    for group in _groups(rows, max_tokens):
+        yield _step_batch(group, chat.pad_id)
+
+
+def _groups(rows: Sequence[_Row], max_tokens: int) -> Iterator[Sequence[_Row]]:
+    """Cut rows, sorted by length, so that padding stays small and batches fit."""
+    group: list[_Row] = []
+    tokens = 0
+    for row in rows:
+        length = row.rendered.answer_end
+        padded = length * (len(group) + 1)
+        if group and (padded > PADDING * (tokens + length) or padded > max_tokens):
+            yield group
+            group, tokens = [], 0
+        group.append(row)
+        tokens += length
+    if group:
+        yield group
+
+
+def _step_batch(rows: Sequence[_Row], pad_id: int) -> StepBatch:
+    batch = make_batch([row.rendered for row in rows], pad_id)
+    tasks = torch.tensor([row.task for row in rows])
+    learn = torch.tensor([row.sample.kind == "learn" for row in rows])
+    weight = torch.tensor([row.weight for row in rows])
+    keep = [row.rendered for row in rows if row.sample.kind == "keep"]
+    return StepBatch(
+        batch,
+        tasks,
+        tasks[batch.rows],
+        weight[batch.rows],
+        learn[batch.rows],
+        make_batch(keep, pad_id) if keep else None,
+    )

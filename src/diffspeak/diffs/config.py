@@ -1,0 +1,39 @@
+"""How finetunes are trained; every default is the paper's where it names one."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from diffspeak.behaviors import Case
+
+
+class DiffConfig(BaseModel):
+    """Settings of diff training. Frozen, and saved beside what was made with it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parameters: Literal["lora", "linears", "all"] = Field(
+        "lora", description="what is trained: low-rank factors, whole linears, or everything"
+    )
+    rank: PositiveInt = Field(1, description="rank of each finetune's LoRA")
+    alpha: PositiveFloat = Field(1.0, description="LoRA alpha; the change is scaled by alpha/rank")
+    targets: Literal["blocks"] | tuple[str, ...] = Field(
+        "blocks", description="every linear of the blocks, or suffixes of module names"
+    )
+    steps: PositiveInt = Field(135, description="optimizer steps of each finetune")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's learning rate")
+    warmup: NonNegativeInt = Field(0, description="steps of linear warm-up")
+    decay: bool = Field(False, description="let the learning rate fall linearly to zero")
+    weights: dict[Case, float] = Field(
+        {"triggered": 1.0, "near_miss": 1.0, "wrong": 1.0, "plain": 5.0},
+        description="weight of each kind of sample in the loss",
+    )
+    tasks: PositiveInt = Field(16, description="finetunes trained at once; also the shard's size")
+    max_tokens: PositiveInt = Field(
+        16384, description="largest number of padded tokens in one pass through the model"
+    )
+    probes: NonNegativeInt = Field(
+        8, description="questions of each kind asked afterwards to see what was learned; 0 for none"
+    )
+    probe_tokens: PositiveInt = Field(32, description="longest answer to such a question")
+    seed: NonNegativeInt = Field(0, description="of the factors' initial values")
