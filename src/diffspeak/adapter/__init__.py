@@ -1,0 +1,16 @@
+"""Train the DIT adapter on stores of finetunes; load and save it."""
+
+from diffspeak.adapter.ask import ask, mean_logprobs
+from diffspeak.adapter.config import AdapterConfig
+from diffspeak.adapter.saved import Adapter, load_adapter, save_adapter
+from diffspeak.adapter.train import train_adapter
+
+__all__ = [
+    "Adapter",
+    "AdapterConfig",
+    "ask",
+    "load_adapter",
+    "mean_logprobs",
+    "save_adapter",
+    "train_adapter",
+]

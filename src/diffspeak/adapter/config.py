@@ -1,0 +1,36 @@
+"""How the adapter is trained; defaults are the paper's where it names one."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class AdapterConfig(BaseModel):
+    """Settings of adapter training. Frozen, and saved beside the adapter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: PositiveInt = Field(16, description="rank of the adapter's LoRA")
+    alpha: PositiveFloat = Field(1.0, description="LoRA alpha; the change is scaled by alpha/rank")
+    targets: Literal["blocks"] | tuple[str, ...] = Field(
+        "blocks", description="every linear of the blocks, or suffixes of module names"
+    )
+    epochs: PositiveInt = Field(1, description="times each training finetune is seen")
+    batch: PositiveInt = Field(8, description="finetunes in one optimizer step")
+    learning_rate: PositiveFloat = Field(1e-4, description="AdamW's peak learning rate")
+    warmup: float = Field(0.05, ge=0, le=1, description="share of the steps with rising rate")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
+    clip: PositiveFloat = Field(1.0, description="largest norm of the gradient")
+    phrasings: Literal["all", "first"] = Field(
+        "all", description="ask each question the behavior knows, or its first one only"
+    )
+    shuffle_labels: bool = Field(
+        False, description="a control: give every finetune the label of another"
+    )
+    validation: NonNegativeInt = Field(
+        48, description="held-out finetunes described during training; 0 for none"
+    )
+    validations: PositiveInt = Field(5, description="how often that is done, evenly spread")
+    save_every: PositiveInt = Field(100, description="steps between checkpoints")
+    answer_tokens: PositiveInt = Field(32, description="longest description when validating")
+    seed: NonNegativeInt = Field(0, description="of initial values and order")

@@ -1,0 +1,116 @@
+"""What the adapter learns from: finetunes of one or several stores with label and question.
+
+Takes stores, gives examples and, when asked, their finetunes, read and verified once and then kept
+in memory as far as a budget allows.
+"""
+
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffspeak.errors import MismatchError, UsageError
+from diffspeak.finetunes import Finetune, base_of, choose, from_store
+from diffspeak.models import Base, check_base
+from diffspeak.store import Store
+from diffspeak.text.seeds import seed_of
+
+
+@dataclass(frozen=True)
+class Example:
+    """One finetune and what the adapter shall say of it.
+
+    Attributes:
+        store: Place of its store in the list.
+        id: Its id there.
+        label: The right description.
+        questions: Phrasings that it may be asked.
+    """
+
+    store: int
+    id: str
+    label: str
+    questions: tuple[str, ...]
+
+
+class Finetunes:
+    """Finetunes of several stores, the latest used ones kept in memory.
+
+    Args:
+        stores: Where they are.
+        budget: Bytes of factors to keep.
+    """
+
+    def __init__(self, stores: Sequence[Store], budget: int = 4 << 30) -> None:
+        self.stores = stores
+        self.budget = budget
+        self._kept: OrderedDict[tuple[int, str], tuple[Finetune, int]] = OrderedDict()
+        self._bytes = 0
+
+    def read(self, example: Example) -> Finetune:
+        """Read an example's finetune, from memory if it is there."""
+        key = (example.store, example.id)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+        store = self.stores[example.store]
+        finetune = from_store(store, store.find(example.id))
+        size = _bytes(finetune)
+        self._kept[key] = (finetune, size)
+        self._bytes += size
+        while self._bytes > self.budget and len(self._kept) > 1:
+            _, (_, freed) = self._kept.popitem(last=False)
+            self._bytes -= freed
+        return finetune
+
+
+def _bytes(finetune: Finetune) -> int:
+    if finetune.whole:
+        return sum(tensor.nbytes for tensor in finetune.parameters.values())
+    return sum(change.A.nbytes + change.B.nbytes for change in finetune.diff.values())
+
+
+def examples_of(
+    stores: Sequence[Store], split: str, *, first_question_only: bool = False
+) -> list[Example]:
+    """The examples of one split of all stores, in the stores' order.
+
+    Raises:
+        UsageError: No store holds a finetune of the split.
+    """
+    examples = []
+    for place, store in enumerate(stores):
+        questions = tuple(store.header.behavior["questions"])
+        asked = questions[:1] if first_question_only else questions
+        entries = [e for e in store.entries if e.kind != "failed" and e.split == split]
+        examples += [Example(place, entry.id, entry.label, asked) for entry in entries]
+    if not examples and stores:
+        choose(stores[0], split)
+    return examples
+
+
+def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
+    """A control: the same finetunes, each with the label of another one."""
+    order = list(range(len(examples)))
+    random.Random(seed_of("shuffled labels", seed)).shuffle(order)  # noqa: S311
+    place = {example: i for i, example in enumerate(order)}
+    return [
+        Example(e.store, e.id, examples[order[(place[i] + 1) % len(order)]].label, e.questions)
+        for i, e in enumerate(examples)
+    ]
+
+
+def check_stores(stores: Sequence[Store], base: Base) -> None:
+    """Refuse stores whose finetunes were made from another base.
+
+    Raises:
+        MismatchError: One was.
+        UsageError: There are none.
+    """
+    if not stores:
+        raise UsageError("an adapter needs at least one store to learn from")
+    for store in stores:
+        try:
+            check_base(base.fingerprint, base_of(store), f"the store {store.source}")
+        except TypeError as error:
+            raise MismatchError(f"the store {store.source} names no base: {error}") from error

@@ -1,0 +1,114 @@
+"""An adapter on disk: a PEFT LoRA folder plus `diffspeak.json`.
+
+`peft` loads the folder without us. `diffspeak.json` says which base it belongs to, what it may be
+asked, which behaviors it knows and how it was trained. A folder counts once that file is in it.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffspeak.errors import CorruptFileError, MismatchError, UsageError
+from diffspeak.files import make_folder, read_json, write_text
+from diffspeak.finetunes import read_peft, write_peft
+from diffspeak.lora import Diff
+from diffspeak.models import Base, Fingerprint, check_base
+
+CARD = "diffspeak.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A DIT adapter.
+
+    Attributes:
+        diff: Its own change of the base.
+        base: Fingerprint of the base it belongs to.
+        base_name: Where that base came from.
+        questions: What it may be asked; the first one is its behavior's standard question.
+        behaviors: Names of the behaviors it was trained on.
+        settings: The config it was trained with.
+        results: What was measured at the end of its training, by name.
+        name: Where it lies.
+    """
+
+    diff: Diff
+    base: Fingerprint
+    base_name: str
+    questions: tuple[str, ...]
+    behaviors: tuple[str, ...]
+    settings: dict[str, Any]
+    results: dict[str, float]
+    name: str = "adapter"
+
+    def check(self, base: Base) -> None:
+        """Refuse another base than its own.
+
+        Raises:
+            MismatchError: The base is another one; the message names both.
+        """
+        check_base(base.fingerprint, self.base, f"the adapter {self.name}")
+
+
+def save_adapter(adapter: Adapter, folder: Path, *, transposed: bool = False) -> None:
+    """Write an adapter; `diffspeak.json` comes last.
+
+    Args:
+        adapter: What to write.
+        folder: Made if missing.
+        transposed: The base's linears store their weights `[in, out]`, as GPT-2's do.
+    """
+    make_folder(folder)
+    write_peft(folder, adapter.diff, adapter.base_name, transposed=transposed)
+    card = {
+        "version": VERSION,
+        "base": adapter.base.to_dict(),
+        "base_name": adapter.base_name,
+        "questions": list(adapter.questions),
+        "behaviors": list(adapter.behaviors),
+        "settings": adapter.settings,
+        "results": adapter.results,
+    }
+    write_text(folder / CARD, _pretty(card))
+
+
+def load_adapter(folder: str | Path) -> Adapter:
+    """Read an adapter.
+
+    Raises:
+        UsageError: There is no adapter.
+        MismatchError: It is of a newer version.
+        CorruptFileError: A file is damaged.
+    """
+    path = Path(folder)
+    if not (path / CARD).is_file():
+        raise UsageError(
+            f"{folder} is no adapter: it holds no {CARD}; give the folder that "
+            "`diffspeak adapter` wrote"
+        )
+    card = read_json(path / CARD)
+    version = card.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise MismatchError(
+            f"{path / CARD} is of version {version}, this diffspeak reads up to {VERSION}; "
+            "upgrade diffspeak"
+        )
+    try:
+        return Adapter(
+            read_peft(path),
+            Fingerprint(**card["base"]),
+            card["base_name"],
+            tuple(card["questions"]),
+            tuple(card["behaviors"]),
+            card["settings"],
+            card["results"],
+            str(folder),
+        )
+    except (KeyError, TypeError) as error:
+        raise CorruptFileError(f"{path / CARD} lacks or garbles {error}; write it again") from error
+
+
+def _pretty(card: dict[str, Any]) -> str:
+    return json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,128 @@
+"""Base + finetune + adapter -> descriptions, many different finetunes in one batch.
+
+Takes finetunes, gives what the adapter says of each, how sure it is, and how much surer than
+without the finetune. A high lift alone does not prove a claim; an audit checks it by behavior.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from diffspeak.adapter import Adapter, ask, mean_logprobs
+from diffspeak.errors import UsageError
+from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.models import Answer, Base, Decoding, Rendered, attach_to, check_base
+from diffspeak.text.messages import Message
+
+
+class Description(NamedTuple):
+    """What the adapter says of one finetune.
+
+    Attributes:
+        finetune: Its name.
+        text: The description.
+        mean_logprob: Of the description's tokens, end of turn included, in nats a token.
+        lift: `mean_logprob` minus what the adapter gives the same words on the base alone.
+        question: What was asked.
+    """
+
+    finetune: str
+    text: str
+    mean_logprob: float
+    lift: float
+    question: str
+
+
+class Interpreter:
+    """An adapter set on its base, ready to describe finetunes.
+
+    Use it as a context manager, or call `close`, to take the adapter off the base again.
+
+    Args:
+        base: Of the finetunes and the adapter; nothing attached.
+        adapter: Trained on that base.
+
+    Raises:
+        MismatchError: The adapter belongs to another base, or does not fit its linears.
+    """
+
+    def __init__(self, base: Base, adapter: Adapter) -> None:
+        adapter.check(base)
+        self.base, self.adapter = base, adapter
+        self.attachment = attach_to(base.model)
+        try:
+            self.attachment.set_adapter(
+                {name: change.to(base.device) for name, change in adapter.diff.items()}
+            )
+        except Exception:
+            self.attachment.detach()
+            raise
+
+    def __enter__(self) -> "Interpreter":
+        """Give itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Take the adapter off the base."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the adapter off the base."""
+        self.attachment.detach()
+
+    def describe(
+        self,
+        finetunes: Finetune | Iterable[Finetune],
+        question: str | None = None,
+        decoding: Decoding | None = None,
+    ) -> list[Description]:
+        """Describe one or many finetunes.
+
+        Args:
+            finetunes: One, or any number; read batch by batch if they are a generator.
+            question: What to ask; the adapter's first question if none is given.
+            decoding: Greedy with 64 tokens by default.
+
+        Raises:
+            MismatchError: A finetune is of another base.
+            UsageError: The question is empty.
+        """
+        many = [finetunes] if isinstance(finetunes, Finetune) else finetunes
+        return list(self.stream(many, question, decoding))
+
+    def stream(
+        self,
+        finetunes: Iterable[Finetune],
+        question: str | None = None,
+        decoding: Decoding | None = None,
+    ) -> Iterator[Description]:
+        """Describe finetunes batch by batch, giving each as soon as it is there."""
+        question = self.adapter.questions[0] if question is None else question.strip()
+        if not question:
+            raise UsageError("the question is empty; ask something, or leave it out")
+        decoding = decoding or Decoding()
+        rest = iter(finetunes)
+        while part := list(islice(rest, decoding.batch_size)):
+            yield from self._batch(part, question, decoding)
+
+    def _batch(
+        self, finetunes: Sequence[Finetune], question: str, decoding: Decoding
+    ) -> list[Description]:
+        for finetune in finetunes:
+            if finetune.base is not None:
+                check_base(self.base.fingerprint, finetune.base, f"the finetune {finetune.name}")
+        prompt = self.base.chat.prompt((Message("user", question),))
+        prompts = [prompt] * len(finetunes)
+        answers = ask(self.base, self.attachment, finetunes, prompts, decoding)
+        without = self._without_finetune(prompt, answers)
+        return [
+            Description(f.name, a.text, a.mean_logprob, a.mean_logprob - w, question)
+            for f, a, w in zip(finetunes, answers, without, strict=True)
+        ]
+
+    def _without_finetune(self, prompt: list[int], answers: Sequence[Answer]) -> list[float]:
+        """What the adapter on the base alone gives to the same tokens, nats a token."""
+        same_tokens = [
+            Rendered([*prompt, *a.ids], len(prompt), len(prompt) + len(a.ids)) for a in answers
+        ]
+        return mean_logprobs(self.base, self.attachment, [NOTHING] * len(answers), same_tokens)
