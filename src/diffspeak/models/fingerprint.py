@@ -2,7 +2,7 @@
 
 Takes a model and its tokenizer, gives a `Fingerprint`: the architecture, and hashes over a fixed
 strided sample of each parameter rounded to bf16, so that float32 and bf16 loads agree. Linears and
-the other parameters (embeddings, norms) are hashed apart, because a quantized load keeps only the
+the other parameters (embeddings, head, norms) are hashed apart, because a quantized load keeps only the
 latter as they were. Tokenizer and chat template are hashed apart again: another one is a warning,
 another base is an error.
 """
@@ -48,7 +48,8 @@ class Fingerprint:
 
     def __str__(self) -> str:
         """A short name: architecture and the first digits of its hashes."""
-        return f"{self.architecture} #{self.other[:6]}{(self.linears or 'quantized')[:6]}"
+        linears = " quantized" if self.linears is None else self.linears[:6]
+        return f"{self.architecture} #{self.other[:6]}{linears}"
 
 
 def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Fingerprint:
@@ -58,16 +59,17 @@ def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> F
         f"{type(model).__name__} {config.num_hidden_layers}x{config.hidden_size} "
         f"vocabulary {config.vocab_size}"
     )
+    # Quantizers leave the head alone, so it counts among the others.
+    head = model.get_output_embeddings()
     linear_names = {
         f"{name}.{part}"
         for name, module in model.named_modules()
-        if shape_of(module) is not None
+        if shape_of(module) is not None and module is not head
         for part, _ in module.named_parameters(recurse=False)
     }
-    tied = {id(model.get_input_embeddings().weight)}
     linears, other, quantized = hashlib.sha256(), hashlib.sha256(), False
     for name, parameter in sorted(model.named_parameters()):
-        if name in linear_names and id(parameter) not in tied:
+        if name in linear_names:
             quantized |= not parameter.is_floating_point()
             _add(linears, name, parameter)
         else:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from diffspeak.lora import Attachment
+from diffspeak.lora import Attachment, DiffLinear
 from diffspeak.models.load import Base
+from diffspeak.models.logits import check_length
 
 
 class Answer(NamedTuple):
@@ -64,28 +65,47 @@ def generate(
         decoding: Length, temperature, batch.
         seeds: One for each row when sampling; their places in the list by default.
         attachment: Needed where `tasks` are given.
-        tasks: Which task of the attached stack answers each row.
+        tasks: Which task of the attached stack answers each row; afterwards rows lie in equal
+            groups again. Needed where the stack has several.
         progress: Told the number of rows that were just answered.
+
+    Raises:
+        ValueError: `tasks` without `attachment`, or none where several finetunes are attached.
     """
+    _check_tasks(base, attachment, tasks)
     decoding = decoding or Decoding()
     seeds = range(len(prompts)) if seeds is None else seeds
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: dict[int, Answer] = {}
-    for start in range(0, len(order), decoding.batch_size):
-        rows = order[start : start + decoding.batch_size]
-        group = _Rows(
-            base,
-            [prompts[i] for i in rows],
-            [torch.Generator().manual_seed(seeds[i]) for i in rows],
-            attachment,
-            None if tasks is None else [tasks[i] for i in rows],
-        )
-        answers.update(zip(rows, group.run(decoding), strict=True))
-        if progress:
-            progress(len(rows))
-    if attachment is not None and tasks is not None:
-        attachment.set_rows(None)
+    try:
+        for start in range(0, len(order), decoding.batch_size):
+            rows = order[start : start + decoding.batch_size]
+            group = _Rows(
+                base,
+                [prompts[i] for i in rows],
+                [torch.Generator().manual_seed(seeds[i]) for i in rows],
+                attachment,
+                None if tasks is None else [tasks[i] for i in rows],
+                decoding.max_new_tokens,
+            )
+            answers.update(zip(rows, group.run(decoding), strict=True))
+            if progress:
+                progress(len(rows))
+    finally:
+        if attachment is not None and tasks is not None:
+            attachment.set_rows(None)
     return [answers[i] for i in range(len(prompts))]
+
+
+def _check_tasks(base: Base, attachment: Attachment | None, tasks: Sequence[int] | None) -> None:
+    """Rows are sorted and dropped on the way: only `tasks` can tell whose a row is."""
+    if tasks is not None:
+        if attachment is None:
+            raise ValueError("tasks are of no use without the attachment that carries their diffs")
+        return
+    linears = [module for module in base.model.modules() if isinstance(module, DiffLinear)]
+    if any(x.diff is not None and len(x.diff.A) > 1 and x.switches.diff for x in linears):
+        raise ValueError("several finetunes are attached: give tasks, the finetune of each row")
 
 
 class _Rows:
@@ -98,9 +118,11 @@ class _Rows:
         generators: Sequence[torch.Generator],
         attachment: Attachment | None,
         tasks: Sequence[int] | None,
+        max_new_tokens: int,
     ) -> None:
         self.base, self.attachment, self.generators = base, attachment, list(generators)
         longest = max(len(prompt) for prompt in prompts)
+        check_length(base.model, longest + max_new_tokens - 1)
         pad = base.chat.pad_id
         padded = [[pad] * (longest - len(p)) + list(p) for p in prompts]
         self.ids = torch.tensor(padded, device=base.device)

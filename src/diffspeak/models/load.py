@@ -25,7 +25,8 @@ from diffspeak.models.chat import Chat
 from diffspeak.models.fingerprint import Fingerprint, fingerprint
 
 log = logging.getLogger(__name__)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Not float16: it flushes the smallest weights of a bfloat16 checkpoint, which changes the base."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,16 @@ def load_base(
 
     Args:
         source: Hub id or folder.
-        dtype: `float32`, `bfloat16`, `float16`, or `auto`: bfloat16 where this machine multiplies
-            it faster than float32, else float32.
+        dtype: `float32`, `bfloat16`, or `auto`: bfloat16 where this machine multiplies it faster
+            than float32, else float32.
         device: As torch names it, or `auto`: a GPU if there is one.
         attention: An implementation transformers knows (`sdpa`, `eager`, ...), or `auto`: SDPA
             where the family has it.
         revision: Of a hub repository.
 
     Raises:
-        UsageError: The base is unknown, or an argument is; the message says which.
+        UsageError: The base is unknown or incomplete, or an argument is unknown; the message says
+            which.
     """
     place = _device(device)
     chosen = _dtype(dtype, place)
@@ -96,12 +98,20 @@ def load_base(
     attention_options = {} if attention == "auto" else {"attn_implementation": attention}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=chosen, use_safetensors=True, **attention_options, **options
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=chosen,
+            use_safetensors=True,
+            output_loading_info=True,
+            **attention_options,
+            **options,
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:
+        # transformers, tokenizers and safetensors raise what they choose for a broken file.
         raise UsageError(_why_not(source, error)) from error
-    return make_base(source, model.to(place), tokenizer)  # type: ignore[arg-type]
+    model, found = loaded
+    _check_complete(source, tokenizer, found["missing_keys"])
+    return make_base(source, model.to(place), tokenizer)
 
 
 def make_base(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Base:
@@ -160,6 +170,17 @@ def _seconds(dtype: torch.dtype) -> float:
         torch.nn.functional.linear(x, w)
         times.append(time.perf_counter() - began)
     return statistics.median(times)
+
+
+def _check_complete(source: str, tokenizer: PreTrainedTokenizerBase, missing: set[str]) -> None:
+    """Refuse what transformers would fill up: weights at random, a vocabulary with nothing."""
+    if missing:
+        raise UsageError(
+            f"{source} lacks {len(missing)} of the model's weights, {min(missing)} the first; "
+            "save the whole model there"
+        )
+    if len(tokenizer) <= len(tokenizer.added_tokens_decoder):
+        raise UsageError(f"{source} has no tokenizer; save the model's tokenizer there as well")
 
 
 def _why_not(source: str, error: Exception) -> str:

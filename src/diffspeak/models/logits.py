@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from diffspeak.errors import UsageError
 from diffspeak.models.chat import Rendered
 
 
@@ -79,6 +80,7 @@ def answer_logits(
     def keep_answers(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (args[0][batch.predicts.to(args[0].device)][None], *args[1:])
 
+    check_length(model, batch.ids.shape[1])
     hook = head_of(model).register_forward_pre_hook(keep_answers)
     try:
         out = (forward or model)(
@@ -88,6 +90,21 @@ def answer_logits(
         hook.remove()
     logits: Tensor = out.logits[0]
     return logits
+
+
+def check_length(model: PreTrainedModel, tokens: int) -> None:
+    """Refuse rows that are longer than the model has positions.
+
+    Raises:
+        UsageError: They are.
+    """
+    config = model.config.get_text_config(decoder=True)
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is not None and tokens > limit:
+        raise UsageError(
+            f"a conversation of {tokens} tokens is longer than the {limit} positions of "
+            f"{type(model).__name__}: shorten the text or the answer"
+        )
 
 
 def head_of(model: PreTrainedModel) -> nn.Module:
