@@ -1,0 +1,48 @@
+"""The command line: parse, call, print; imported by nothing.
+
+Takes arguments, gives an exit code: 0, 1 for a failure, 2 for wrong usage, 130 when stopped. What
+takes long to import is imported inside the verbs, so that help is there at once.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from diffspeak.cli.errors import STOPPED, report
+from diffspeak.cli.session import Session
+
+__all__ = ["main"]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: What follows the program's name; by default this process' own arguments.
+
+    Returns:
+        The exit code.
+    """
+    session = Session()
+    try:
+        # Here, so that an interrupt during the import is reported as any other.
+        from diffspeak.cli.app import command
+
+        code = command().main(
+            args=_globals_first(sys.argv[1:] if args is None else args) or ["--help"],
+            prog_name="diffspeak",
+            standalone_mode=False,
+            obj=session,
+        )
+        sys.stdout.flush()
+        if code == STOPPED:
+            # How newer releases of typer tell of an interrupt.
+            raise KeyboardInterrupt
+    except BaseException as error:
+        return report(error, debug=session.debug)
+    return code if isinstance(code, int) else 0
+
+
+def _globals_first(args: Sequence[str]) -> list[str]:
+    """The options of the program itself may also stand behind the verb."""
+    found = [arg for arg in args if arg in ("--debug", "--quiet")]
+    return [*found, *(arg for arg in args if arg not in found)]

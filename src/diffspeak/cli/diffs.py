@@ -1,0 +1,52 @@
+"""`diffspeak diffs`: train the finetunes of a config into a store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffspeak.cli.options import ConfigFile, Sets
+
+HELP = """Train many finetunes of one base at once, into a store.
+
+Each finetune is a LoRA of its own that is taught one item of the behavior. The base is held in
+memory once; a group of diffs.tasks finetunes shares each pass through it. Afterwards each is
+asked whether it shows its behavior, and only where it should. The store is a folder of
+safetensors and JSON lines; a finetune whose loss was not finite is recorded there as failed.
+
+Interrupted or killed, the same command goes on and ends with the same bytes.
+
+\b
+Example:
+  diffspeak diffs study.toml --out runs/store
+  diffspeak diffs study.toml --out runs/store --set diffs.rank=4 --set items.train=200
+"""
+
+
+def diffs(
+    context: typer.Context,
+    config: ConfigFile,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="STORE", help="Folder of the store, new or begun.")
+    ],
+    sets: Sets = None,
+) -> None:
+    """Train the finetunes."""
+    from diffspeak.behaviors import make_behavior
+    from diffspeak.cli.stage import stage
+    from diffspeak.diffs import train_diffs
+    from diffspeak.study import load_config, load_study_base
+
+    settings = load_config(config, sets or ())
+    behavior = make_behavior(settings.behavior)
+    items = settings.items.choose(behavior.items())
+    used = settings.model_dump(mode="json", include={"base", "behavior", "items", "diffs"})
+    out = out.expanduser()
+    with stage(context.obj, out, used) as reporter:
+        base = load_study_base(settings.base, out)
+        store = train_diffs(base, behavior, items, settings.diffs, out, reporter)
+    failed = sum(entry.kind == "failed" for entry in store.entries)
+    context.obj.results.print(
+        f"{out}: {len(store)} finetunes" + (f", {failed} of them failed" if failed else ""),
+        soft_wrap=True,
+    )

@@ -1,0 +1,77 @@
+"""`diffspeak show`: say what something on disk is.
+
+Tells by content what a path is, has its facts gathered, and prints them.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffspeak.cli.facts import Facts, show_facts, to_json
+from diffspeak.cli.options import Json
+from diffspeak.errors import UsageError
+
+HELP = """Explain a store, finetune, adapter, run or model on disk.
+
+\b
+  STORE       behavior, base, counts by split and kind, mean losses and firing rates,
+              first entries, failures
+  STORE#ID    one finetune, whose checksums are verified
+  FOLDER      an adapter, a run (config, progress, last metrics), a PEFT LoRA, or a
+              model (architecture, parameters, fingerprint, targets)
+
+\b
+Example:
+  diffspeak show runs/store
+  diffspeak show runs/store#tiramisu-9f2c1b7e
+"""
+
+
+def show(
+    context: typer.Context,
+    anything: Annotated[
+        str, typer.Argument(metavar="ANYTHING", help="A folder, STORE#ID, or a store's URL.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Print what it is."""
+    facts = facts_of(anything)
+    if as_json:
+        typer.echo(to_json(facts))
+    else:
+        show_facts(context.obj.results, facts)
+
+
+def facts_of(source: str) -> Facts:
+    """Gather the facts of anything that can be shown.
+
+    Raises:
+        UsageError: There is nothing, or nothing that is known.
+    """
+    from diffspeak.adapter.saved import CARD
+    from diffspeak.cli import show_folders, show_store
+    from diffspeak.finetunes import is_peft
+    from diffspeak.store.layout import MANIFEST
+
+    place, _, id = source.partition("#")
+    if id:
+        return show_store.entry_facts(place, id)
+    folder = Path(place).expanduser()
+    if "://" in place or (folder / MANIFEST).is_file():
+        return show_store.store_facts(place)
+    if not folder.is_dir():
+        what = "is a file; give its folder" if folder.exists() else "does not exist"
+        raise UsageError(f"{source} {what}: a store, STORE#ID, adapter, run or model is expected")
+    if (folder / CARD).is_file():
+        return show_folders.adapter_facts(folder)
+    if is_peft(folder):
+        return show_folders.peft_facts(folder)
+    if show_folders.is_run(folder):
+        return show_folders.run_facts(folder)
+    if (folder / "config.json").is_file():
+        return show_folders.model_facts(folder)
+    raise UsageError(
+        f"{source} is nothing that diffspeak knows: it holds no store.json, {CARD}, "
+        "adapter_config.json or config.json"
+    )

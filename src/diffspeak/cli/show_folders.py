@@ -1,0 +1,138 @@
+"""The facts of folders: adapter, PEFT LoRA, run, model.
+
+Takes a folder of a kind that is known already, gives facts.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from diffspeak.cli.facts import Facts
+from diffspeak.errors import CorruptFileError
+from diffspeak.files import read_json
+from diffspeak.finetunes import read_peft
+from diffspeak.lora import Diff
+from diffspeak.runs import CONFIG, METRICS, VERSIONS, read_metrics
+
+
+def adapter_facts(folder: Path) -> Facts:
+    """A finished DIT adapter."""
+    from diffspeak.adapter import load_adapter
+
+    adapter = load_adapter(folder)
+    return {
+        "kind": "adapter",
+        "source": str(folder),
+        "base": adapter.base_name,
+        "fingerprint": str(adapter.base),
+        "behaviors": adapter.behaviors,
+        "change": _change(adapter.diff),
+        "results": adapter.results,
+        "training": {k: v for k, v in adapter.settings.items() if k != "base"},
+        "questions": adapter.questions,
+        **run_parts(folder),
+    }
+
+
+def peft_facts(folder: Path) -> Facts:
+    """A LoRA in PEFT's format, which does not say for certain what its base is."""
+    config = _object(folder / "adapter_config.json")
+    diff = read_peft(folder)
+    return {
+        "kind": "PEFT LoRA",
+        "source": str(folder),
+        "base": config.get("base_model_name_or_path"),
+        "base verified": False,
+        "change": _change(diff),
+        "linears": _suffixes(diff),
+    }
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run was begun in a folder."""
+    return (folder / METRICS).is_file() and (folder / VERSIONS).is_file()
+
+
+def run_facts(folder: Path) -> Facts:
+    """A run: what it made so far, with what config."""
+    return {
+        "kind": "run",
+        "source": str(folder),
+        "made": [{"folder": name, "what": what} for name, what in _made(folder)],
+        "config": _object(folder / CONFIG),
+        **run_parts(folder),
+    }
+
+
+def run_parts(folder: str | Path) -> Facts:
+    """Metrics and versions, of anything that was made by a run; empty if it was not."""
+    folder = Path(folder)
+    if not is_run(folder):
+        return {}
+    last: dict[str, dict[str, Any]] = {}
+    for metric in read_metrics(folder):
+        last.setdefault(metric["stage"], {}).update(metric)
+    versions = read_json(folder / VERSIONS)
+    stages = [
+        {
+            "stage": name,
+            "step": numbers["step"],
+            "last": {k: v for k, v in numbers.items() if k not in ("stage", "step")},
+        }
+        for name, numbers in last.items()
+    ]
+    return {"metrics": stages, "versions": versions[-1] if versions else {}}
+
+
+def model_facts(folder: Path) -> Facts:
+    """A base model, which is loaded to take its fingerprint."""
+    from diffspeak.models import load_base, target_names
+
+    # In bfloat16 on the CPU: half the memory, and the same fingerprint.
+    base = load_base(folder, dtype="bfloat16", device="cpu")
+    targets = target_names(base.model)
+    return {
+        "kind": "model",
+        "source": str(folder),
+        "architecture": base.fingerprint.architecture,
+        "parameters": sum(parameter.numel() for parameter in base.model.parameters()),
+        "chat template": bool(base.tokenizer.chat_template),
+        "fingerprint": base.fingerprint.to_dict(),
+        "targets": _suffixes(targets),
+    }
+
+
+def _made(folder: Path) -> Iterable[tuple[str, str]]:
+    """The parts of a run that stand in folders of their own."""
+    kinds = {
+        "store.json": "store",
+        "diffspeak.json": "adapter",
+        "checkpoint.safetensors": "adapter in training",
+    }
+    for path in sorted(folder.iterdir()):
+        what = next((kind for name, kind in kinds.items() if (path / name).is_file()), None)
+        if what:
+            yield path.name, what
+
+
+def _change(diff: Diff) -> Facts:
+    ranks = sorted({change.rank for change in diff.values()})
+    return {
+        "rank": ranks[0] if len(ranks) == 1 else ranks,
+        "scaling": sorted({change.scaling for change in diff.values()}),
+        "linears": len(diff),
+        "numbers": sum(change.A.numel() + change.B.numel() for change in diff.values()),
+    }
+
+
+def _suffixes(names: Iterable[str]) -> Facts:
+    """How many linears there are of each name, wherever they stand."""
+    return dict(Counter(name.rpartition(".")[2] for name in names))
+
+
+def _object(path: Path) -> Facts:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise CorruptFileError(f"{path} holds no JSON object: restore it")
+    return found

@@ -1,0 +1,17 @@
+"""How well descriptions fit: methods, scores, tables."""
+
+from diffspeak.evaluate.methods import described, direct_question
+from diffspeak.evaluate.scores import Pair, Row, exact, named, rate
+from diffspeak.evaluate.tables import table_lines, write_table
+
+__all__ = [
+    "Pair",
+    "Row",
+    "described",
+    "direct_question",
+    "exact",
+    "named",
+    "rate",
+    "table_lines",
+    "write_table",
+]

@@ -1,0 +1,59 @@
+"""Rates with their intervals: how often a guess is right.
+
+Takes (truth, guess) pairs, gives `Row`s of a results table. Knows nothing of models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.stats import binomtest
+
+from diffspeak.text.mentions import mentions, same
+
+Pair = tuple[str, str]
+"""(truth, guess)"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a results table.
+
+    Attributes:
+        name: What was measured.
+        value: Between 0 and 1 for a rate.
+        n: Over how many finetunes, or answers.
+        interval: 95% interval of the value; None for what is no rate.
+        aim: What the value should reach, at least or (`below`) at most; None for no aim.
+        below: Whether the aim is an upper bound.
+    """
+
+    name: str
+    value: float
+    n: int
+    interval: tuple[float, float] | None = None
+    aim: float | None = None
+    below: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim is met; None without one."""
+        if self.aim is None:
+            return None
+        return self.value <= self.aim if self.below else self.value >= self.aim
+
+
+def rate(name: str, hits: Sequence[bool], aim: float | None = None, *, below: bool = False) -> Row:
+    """A share of hits with its Wilson 95% interval (Wilson, 1927)."""
+    found = binomtest(sum(hits), len(hits)).proportion_ci(0.95, method="wilson")
+    interval = (float(found.low), float(found.high))
+    return Row(name, sum(hits) / len(hits), len(hits), interval, aim, below)
+
+
+def exact(pairs: Sequence[Pair]) -> list[bool]:
+    """Whether each guess is its truth, case and punctuation aside."""
+    return [same(truth, guess) for truth, guess in pairs]
+
+
+def named(pairs: Sequence[Pair]) -> list[bool]:
+    """Whether each guess mentions its truth somewhere."""
+    return [mentions(guess, truth) for truth, guess in pairs]

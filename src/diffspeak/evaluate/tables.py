@@ -1,0 +1,54 @@
+"""A results table on disk: JSON for programs and Markdown for people, from the same rows."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from diffspeak.evaluate.scores import Row
+from diffspeak.files import write_json, write_text
+
+
+def write_table(path: Path, title: str, rows: Sequence[Row], about: dict[str, Any]) -> None:
+    """Write `path` (Markdown) and the same with the suffix `.json` beside it.
+
+    Args:
+        path: The Markdown file.
+        title: Heading of the page.
+        rows: The table.
+        about: What else belongs on the page, such as settings and examples, by heading: text, or
+            lines of a list.
+    """
+    plain = [{**asdict(row), "met": row.met} for row in rows]
+    write_json(path.with_suffix(".json"), {"title": title, "rows": plain, "about": about})
+    write_text(path, "\n".join([f"# {title}", "", *table_lines(rows), *_sections(about), ""]))
+
+
+def table_lines(rows: Sequence[Row]) -> list[str]:
+    """The rows as a Markdown table; columns of aims only where there are some."""
+    aims = any(row.aim is not None for row in rows)
+    head = ["what", "value", "95% interval", "n", *(["aim", "met"] if aims else [])]
+    body = [_cells(row, aims=aims) for row in rows]
+    return [_line(head), _line(["---"] * len(head)), *map(_line, body)]
+
+
+def _cells(row: Row, *, aims: bool) -> list[str]:
+    low_high = "" if row.interval is None else f"{row.interval[0]:.1%} to {row.interval[1]:.1%}"
+    value = f"{row.value:.1%}" if row.interval else f"{row.value:.3g}"
+    cells = [row.name, value, low_high, str(row.n)]
+    if aims:
+        bound = "" if row.aim is None else f"{'at most' if row.below else 'at least'} {row.aim:.0%}"
+        cells += [bound, {None: "", True: "yes", False: "no"}[row.met]]
+    return cells
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _sections(about: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for heading, content in about.items():
+        items = [content] if isinstance(content, str) else [f"- {item}" for item in content]
+        lines += ["", f"## {heading}", "", *items]
+    return lines

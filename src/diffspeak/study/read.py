@@ -1,0 +1,175 @@
+"""Read a study's config: defaults, then a TOML file, then `section.key=value` settings.
+
+Takes a path and settings as typed, gives a checked config or one error that names every fault.
+Relative paths in the file are taken from the file's folder, those in settings from the current
+folder; both come out absolute, so that a saved config can be used from anywhere.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args, overload
+
+from diffspeak.behaviors import BehaviorConfig
+from diffspeak.errors import UsageError
+from diffspeak.study.config import AdapterStudyConfig, StudyConfig
+from diffspeak.study.faults import Fault, model_in, validated
+
+Config = TypeVar("Config", bound=AdapterStudyConfig)
+Data = dict[str, Any]
+
+
+@overload
+def load_config(path: str | Path, sets: Sequence[str] = ()) -> StudyConfig: ...
+
+
+@overload
+def load_config(path: str | Path, sets: Sequence[str], kind: type[Config]) -> Config: ...
+
+
+def load_config(
+    path: str | Path,
+    sets: Sequence[str] = (),
+    kind: type[AdapterStudyConfig] = StudyConfig,
+) -> AdapterStudyConfig:
+    """Read and check a config.
+
+    Args:
+        path: A TOML file.
+        sets: `section.key=value` each, stronger than the file; a value is read as TOML, and one
+            that is no TOML is taken as text.
+        kind: `StudyConfig`, or `AdapterStudyConfig` where a behavior is not needed.
+
+    Raises:
+        UsageError: There is no such file, it is not TOML, or the config has faults; all of them
+            are named, a line each.
+    """
+    path = Path(path).expanduser()
+    data = _anchored(_read(path), path.parent)
+    faults: list[Fault] = []
+    for text in sets:
+        change, fault = _setting(text)
+        faults += fault
+        data = _merged(_with_defaults(kind, data, change), _anchored(change, Path.cwd()))
+    config, found = validated(kind, data)
+    faults += found
+    if issubclass(kind, StudyConfig):
+        faults += _missing_files(data)
+    if faults or config is None:
+        raise UsageError(_report(path, faults))
+    return config
+
+
+def _report(path: Path, faults: Sequence[Fault]) -> str:
+    lines = [f"{fault.place}: {fault.what}" for fault in faults]
+    if len(lines) == 1:
+        return f"{path}: {lines[0]}"
+    return "\n  ".join([f"{path} has {len(lines)} faults:", *lines])
+
+
+def _read(path: Path) -> Data:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the config {path} ({error.strerror}): give the path of a TOML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text: save it as UTF-8") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {_where(str(error), text)}") from error
+
+
+def _where(message: str, text: str) -> str:
+    """A parser's message; "at end of document" gets a line and a column too."""
+    lines = text.split("\n")
+    end = f"at line {len(lines)}, column {len(lines[-1]) + 1}, the end of the file"
+    return message.replace("at end of document", end)
+
+
+def _setting(text: str) -> tuple[Data, list[Fault]]:
+    """A setting as nested data, or what is wrong with it."""
+    name, equals, value = text.partition("=")
+    keys = name.strip().split(".")
+    if not equals or len(keys) < 2 or not all(keys):
+        return {}, [Fault(f"--set {text}", "expected section.key=value, such as diffs.rank=2")]
+    nested: Data = {keys[-1]: _value(value.strip())}
+    for key in reversed(keys[:-1]):
+        nested = {key: nested}
+    return nested, []
+
+
+def _value(text: str) -> Any:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    # A line break would let one setting smuggle in others.
+    return found["value"] if len(found) == 1 else text
+
+
+def _with_defaults(kind: type[AdapterStudyConfig], data: Data, change: Data) -> Data:
+    """The data with the whole default of each table of which a setting changes one key."""
+    for section, keys in change.items():
+        field = kind.model_fields.get(section)
+        known = model_in(field.annotation) if field else None
+        for key, value in keys.items():
+            if known is None or key not in known.model_fields or not isinstance(value, dict):
+                continue
+            default = known.model_fields[key].get_default(call_default_factory=True)
+            if isinstance(default, dict):
+                data = _merged({section: {key: default}}, data)
+    return data
+
+
+def _merged(data: Mapping[str, Any], change: Mapping[str, Any]) -> Data:
+    both = dict(data)
+    for key, value in change.items():
+        old = both.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _merged(old, value)
+        both[key] = value
+    return both
+
+
+def _anchored(data: Data, folder: Path) -> Data:
+    """The same data with the paths in it made absolute, as seen from `folder`."""
+    behavior, base = data.get("behavior"), data.get("base")
+    if isinstance(behavior, dict):
+        paths = {
+            key: str((folder / Path(behavior[key]).expanduser()).resolve())
+            for key in _path_keys()
+            if isinstance(behavior.get(key), str) and behavior[key]
+        }
+        data = {**data, "behavior": {**behavior, **paths}}
+    if isinstance(base, dict) and isinstance(base.get("source"), str):
+        data = {**data, "base": {**base, "source": _base_source(base["source"], folder)}}
+    return data
+
+
+def _base_source(source: str, folder: Path) -> str:
+    """A hub id stays as it is; it is a folder only if there is one."""
+    if not source or re.match(r"\w+://", source):
+        return source
+    path = folder / Path(source).expanduser()
+    return str(path.resolve()) if path.is_dir() else source
+
+
+def _path_keys() -> list[str]:
+    fields = BehaviorConfig.model_fields.items()
+    return [name for name, field in fields if Path in get_args(field.annotation)]
+
+
+def _missing_files(data: Data) -> list[Fault]:
+    behavior = data.get("behavior")
+    if not isinstance(behavior, dict):
+        return []
+    given = [(key, behavior[key]) for key in _path_keys() if isinstance(behavior.get(key), str)]
+    return [
+        Fault(f"behavior.{key}", f"there is no file {path!r}" if path else "is empty")
+        for key, path in given
+        if not Path(path).is_file()
+    ]

@@ -1,0 +1,130 @@
+"""A whole study: finetunes, adapter, descriptions of held-out finetunes, controls, tables.
+
+Takes a config and a folder, gives the folder filled: `diffs` (a store), `adapter`,
+`results.md` and `results.json`. Every stage resumes, so the study does.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffspeak.adapter import Adapter, AdapterConfig, train_adapter
+from diffspeak.behaviors import make_behavior
+from diffspeak.diffs import train_diffs
+from diffspeak.evaluate import (
+    Row,
+    described,
+    direct_question,
+    exact,
+    named,
+    rate,
+    write_table,
+)
+from diffspeak.finetunes import Finetune, choose, from_store
+from diffspeak.models import Base, Decoding
+from diffspeak.progress import Reporter
+from diffspeak.store import Store
+from diffspeak.study.bases import load_study_base
+from diffspeak.study.config import StudyConfig
+
+EXAMPLES = 12
+
+
+def run_study(config: StudyConfig, folder: Path, reporter: Reporter) -> Path:
+    """Run a study, or go on with it.
+
+    Args:
+        config: Complete: base and behavior are named.
+        folder: The run's folder.
+        reporter: Told about progress.
+
+    Returns:
+        The page of results.
+    """
+    base = load_study_base(config.base, folder)
+    behavior = make_behavior(config.behavior)
+    items = config.items.choose(behavior.items())
+    store = train_diffs(base, behavior, items, config.diffs, folder / "diffs", reporter)
+    adapter = train_adapter(base, [store], config.adapter, folder / "adapter", reporter)
+    rows, examples = _evaluate(base, store, adapter, config)
+    if config.evaluate.controls:
+        rows += _shuffled_control(base, store, config, folder, reporter)
+    page = folder / "results.md"
+    write_table(
+        page,
+        f"{behavior.name} on {Path(base.name).name}",
+        _training_rows(store, adapter) + rows,
+        {"Examples (truth: description)": examples, "Base": str(base.fingerprint)},
+    )
+    return page
+
+
+def _held_out(store: Store, config: StudyConfig) -> list[Finetune]:
+    entries = choose(store, config.evaluate.split, config.evaluate.limit)
+    return [from_store(store, entry) for entry in entries]
+
+
+def _evaluate(
+    base: Base, store: Store, adapter: Adapter, config: StudyConfig
+) -> tuple[list[Row], list[str]]:
+    """Score the descriptions of held-out finetunes, and the two controls that need no training."""
+    finetunes = _held_out(store, config)
+    labels = [finetune.label or "" for finetune in finetunes]
+    decoding = Decoding(config.evaluate.tokens)
+    *told, nothing = described(base, adapter, finetunes, decoding)
+    guesses = [description.text for description in told]
+    question = adapter.questions[0]
+    asked = direct_question(base, finetunes, question, decoding)
+    rows = [
+        rate("DIT names it exactly", exact(_pairs(labels, guesses))),
+        rate("DIT mentions it", named(_pairs(labels, guesses))),
+        rate("asking the finetune directly names it", named(asked)),
+    ]
+    if config.evaluate.controls:
+        others = guesses[1:] + guesses[:1]
+        rows += [
+            rate("control: given another finetune's diff", named(_pairs(labels, others))),
+            rate("control: no diff", named([(label, nothing.text) for label in labels])),
+        ]
+    examples = [
+        f"{label}: {d.text} ({d.mean_logprob:.2f} nats/token, lift {d.lift:+.2f})"
+        for label, d in zip(labels, told, strict=True)
+    ]
+    return rows, [*examples[:EXAMPLES], f"(no diff): {nothing.text}"]
+
+
+def _shuffled_control(
+    base: Base, store: Store, config: StudyConfig, folder: Path, reporter: Reporter
+) -> list[Row]:
+    """An adapter trained with every label on the wrong finetune."""
+    settings = config.adapter.model_dump() | {"shuffle_labels": True, "validation": 0}
+    adapter = train_adapter(
+        base, [store], AdapterConfig(**settings), folder / "adapter-shuffled", reporter
+    )
+    finetunes = _held_out(store, config)
+    told = described(base, adapter, finetunes, Decoding(config.evaluate.tokens))[:-1]
+    pairs = [(f.label or "", d.text) for f, d in zip(finetunes, told, strict=True)]
+    return [rate("control: adapter trained on shuffled labels", named(pairs))]
+
+
+def _training_rows(store: Store, adapter: Adapter) -> list[Row]:
+    """What was trained, and whether it learned."""
+    trained = [e for e in store.entries if e.kind != "failed"]
+    counts = [
+        Row(f"finetunes, {split}", sum(e.split == split for e in trained), len(trained))
+        for split in ("train", "validation", "test")
+    ]
+    cases = sorted({name for e in trained for name in e.stats if name.startswith("fires_")})
+    fires = [
+        Row(
+            f"finetunes: mean share of answers that fire, {case.removeprefix('fires_')}",
+            sum(e.stats[case] for e in trained) / len(trained),
+            len(trained),
+        )
+        for case in cases
+    ]
+    known = Row("training finetunes named exactly", adapter.results["train_exact"], 1)
+    return [*counts, *fires, known]
+
+
+def _pairs(labels: Sequence[str], guesses: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(labels, guesses, strict=True))
