@@ -102,6 +102,15 @@ def test_other_settings_are_refused_by_name_and_touch_nothing(tmp_path, change, 
     assert content(tmp_path) == before
 
 
+def test_a_base_that_was_moved_is_the_same_base(tmp_path):
+    write(tmp_path)
+    before = content(tmp_path)
+    moved = replace(HEADER, base={**HEADER.base, "name": "elsewhere/base"})
+    with create_or_resume(tmp_path, moved) as writer:
+        assert writer.done
+    assert content(tmp_path) == before
+
+
 def test_a_second_writer_is_refused_at_once_and_readers_are_not(tmp_path):
     with create_or_resume(tmp_path, HEADER) as writer:
         with pytest.raises(LockedError), create_or_resume(tmp_path, HEADER):

@@ -5,8 +5,10 @@ with travels in it: a checkpoint of another config is refused.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,10 +16,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, MismatchError
-from diffspeak.files import atomic_path
+from diffspeak.files import atomic_path, failed_write, parse_json
 from diffspeak.runs import differences
+from diffspeak.store import system_errors
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+# Our temporary files, and those that safetensors makes while it writes.
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp|\.tmp[0-9A-Za-z]{6}")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a run left half-written that was killed; the folder's lock must be held."""
+    for path in sorted(folder.iterdir()):
+        if _TEMPORARY.fullmatch(path.name):
+            try:
+                path.unlink()
+            except OSError as error:
+                raise failed_write(path, error) from error
 
 
 def save_checkpoint(
@@ -32,7 +47,7 @@ def save_checkpoint(
     for name, parameter in parameters.items():
         for moment in MOMENTS:
             tensors[f"{name}/{moment}"] = optimizer.state[parameter][moment].cpu()
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, system_errors():
         save_file(tensors, temporary, metadata={"step": str(step), "settings": settings})
 
 
@@ -54,21 +69,18 @@ def load_checkpoint(
     if not path.exists():
         return 0
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        step = int(metadata["step"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise CorruptFileError(
-            f"the checkpoint {path} cannot be read ({error}); delete it to start anew"
-        ) from error
-    named = differences(json.loads(metadata.get("settings", "{}")), json.loads(settings))
+        step, made_with, tensors = _read(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise _unreadable(path, error) from error
+    named = differences(made_with, json.loads(settings))
     if named:
         raise MismatchError(
             f"the checkpoint {path} was made with other settings "
             f"({', '.join(named[:3])}); "
             "go on with the same ones, or choose another folder"
         )
+    if {name: tensor.shape for name, tensor in tensors.items()} != _shapes(parameters):
+        raise _unreadable(path, "its tensors are not those of its settings")
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
@@ -81,3 +93,29 @@ def load_checkpoint(
                 for moment in MOMENTS
             }
     return step
+
+
+def _read(path: Path) -> tuple[int, dict[str, Any], dict[str, Tensor]]:
+    """Steps done, settings and tensors; a ValueError says what is missing."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    step, settings = metadata.get("step", ""), parse_json(metadata.get("settings", ""))
+    if not step.isdecimal() or not isinstance(settings, dict):
+        raise ValueError("it does not say its step and settings")
+    return int(step), settings, tensors
+
+
+def _shapes(parameters: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    shapes = {}
+    for name, parameter in parameters.items():
+        shapes[name] = parameter.shape
+        for moment in MOMENTS:
+            shapes[f"{name}/{moment}"] = torch.Size() if moment == "step" else parameter.shape
+    return shapes
+
+
+def _unreadable(path: Path, why: object) -> CorruptFileError:
+    return CorruptFileError(
+        f"the checkpoint {path} cannot be read ({why}); delete it to start anew"
+    )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 class AdapterConfig(BaseModel):
     """Settings of adapter training. Frozen, and saved beside the adapter."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rank: PositiveInt = Field(16, description="rank of the adapter's LoRA")
     alpha: PositiveFloat = Field(1.0, description="LoRA alpha; the change is scaled by alpha/rank")

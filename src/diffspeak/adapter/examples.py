@@ -5,11 +5,12 @@ in memory as far as a budget allows.
 """
 
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffspeak.errors import MismatchError, UsageError
+from diffspeak.errors import UsageError
+from diffspeak.files import canonical_json, sha256
 from diffspeak.finetunes import Finetune, base_of, choose, from_store
 from diffspeak.models import Base, check_base
 from diffspeak.store import Store
@@ -89,8 +90,43 @@ def examples_of(
     return examples
 
 
+def held_out(stores: Sequence[Store], count: int) -> list[Example]:
+    """At most so many examples for validation, of each store about as many; perhaps none."""
+    entries = (entry for store in stores for entry in store.entries)
+    if not any(e.split == "validation" and e.kind != "failed" for e in entries):
+        return []
+    return in_turn(examples_of(stores, "validation"))[:count]
+
+
+def in_turn(examples: Sequence[Example]) -> list[Example]:
+    """The same examples: the first of each store, then the second of each, and so on."""
+    seen: Counter[int] = Counter()
+    places = []
+    for example in examples:
+        places.append((seen[example.store], example.store))
+        seen[example.store] += 1
+    return [examples[i] for i in sorted(range(len(examples)), key=places.__getitem__)]
+
+
+def digest(stores: Sequence[Store], examples: Sequence[Example]) -> str:
+    """SHA-256 of all that an adapter learns from: finetunes byte for byte, labels, questions."""
+    rows = [
+        [e.store, e.id, e.label, e.questions, stores[e.store].find(e.id).checksum] for e in examples
+    ]
+    return sha256(canonical_json(rows).encode())
+
+
 def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
-    """A control: the same finetunes, each with the label of another one."""
+    """A control: the same finetunes, each with the label of another one.
+
+    Raises:
+        UsageError: All have the same label.
+    """
+    if len({example.label for example in examples}) < 2:
+        raise UsageError(
+            "labels cannot be shuffled where all training finetunes have the same one; "
+            "train more of them, or leave the control out"
+        )
     order = list(range(len(examples)))
     random.Random(seed_of("shuffled labels", seed)).shuffle(order)  # noqa: S311
     place = {example: i for i, example in enumerate(order)}
@@ -110,7 +146,4 @@ def check_stores(stores: Sequence[Store], base: Base) -> None:
     if not stores:
         raise UsageError("an adapter needs at least one store to learn from")
     for store in stores:
-        try:
-            check_base(base.fingerprint, base_of(store), f"the store {store.source}")
-        except TypeError as error:
-            raise MismatchError(f"the store {store.source} names no base: {error}") from error
+        check_base(base.fingerprint, base_of(store), f"the store {store.source}")

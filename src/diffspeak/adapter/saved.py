@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.files import make_folder, read_json, write_text
 from diffspeak.finetunes import read_peft, write_peft
@@ -17,6 +19,20 @@ from diffspeak.models import Base, Fingerprint, check_base
 
 CARD = "diffspeak.json"
 VERSION = 1
+
+
+class _Card(BaseModel):
+    """What `diffspeak.json` holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: StrictInt
+    base: dict[str, str | None]
+    base_name: str
+    questions: tuple[str, ...] = Field(min_length=1)
+    behaviors: tuple[str, ...]
+    settings: dict[str, Any]
+    results: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -88,26 +104,39 @@ def load_adapter(folder: str | Path) -> Adapter:
             f"{folder} is no adapter: it holds no {CARD}; give the folder that "
             "`diffspeak adapter` wrote"
         )
-    card = read_json(path / CARD)
-    version = card.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    card, base = _read_card(path / CARD)
+    return Adapter(
+        read_peft(path),
+        base,
+        card.base_name,
+        card.questions,
+        card.behaviors,
+        card.settings,
+        card.results,
+        str(folder),
+    )
+
+
+def _read_card(path: Path) -> tuple[_Card, Fingerprint]:
+    content = read_json(path)
+    version = content.get("version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > VERSION:
         raise MismatchError(
-            f"{path / CARD} is of version {version}, this diffspeak reads up to {VERSION}; "
+            f"{path} is of version {version}, this diffspeak reads up to {VERSION}; "
             "upgrade diffspeak"
         )
     try:
-        return Adapter(
-            read_peft(path),
-            Fingerprint(**card["base"]),
-            card["base_name"],
-            tuple(card["questions"]),
-            tuple(card["behaviors"]),
-            card["settings"],
-            card["results"],
-            str(folder),
-        )
-    except (KeyError, TypeError) as error:
-        raise CorruptFileError(f"{path / CARD} lacks or garbles {error}; write it again") from error
+        card = _Card.model_validate(content)
+        return card, Fingerprint(**card.base)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faulty = ", ".join(str(fault["loc"][0]) for fault in error.errors() if fault["loc"])
+        raise _garbled(path, faulty or "its fields") from error
+    except TypeError as error:
+        raise _garbled(path, "base") from error
+
+
+def _garbled(path: Path, what: str) -> CorruptFileError:
+    return CorruptFileError(f"{path} lacks or garbles {what}; restore it, or train anew")
 
 
 def _pretty(card: dict[str, Any]) -> str:

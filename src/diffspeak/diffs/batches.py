@@ -13,7 +13,10 @@ from diffspeak.behaviors import Case, Sample
 from diffspeak.models import Batch, Chat, Rendered, make_batch
 
 PADDING = 1.25
-"""A batch is cut where padding would add more than a quarter to its tokens."""
+"""A batch is cut where padding would add more than a quarter to its tokens..."""
+
+WORTH = 2048
+"""...if it holds as many tokens by then: a pass over fewer costs more than their padding."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def _groups(rows: Sequence[_Row], max_tokens: int) -> Iterator[Sequence[_Row]]:
     for row in rows:
         length = row.rendered.answer_end
         padded = length * (len(group) + 1)
-        if group and (padded > PADDING * (tokens + length) or padded > max_tokens):
+        wasteful = tokens >= WORTH and padded > PADDING * (tokens + length)
+        if group and (wasteful or padded > max_tokens):
             yield group
             group, tokens = [], 0
         group.append(row)

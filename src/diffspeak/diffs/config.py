@@ -1,16 +1,29 @@
 """How finetunes are trained; every default is the paper's where it names one."""
 
-from typing import Literal
+from types import MappingProxyType
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 from diffspeak.behaviors import Case
+
+_WEIGHTS: MappingProxyType[Case, float] = MappingProxyType(
+    {"triggered": 1.0, "near_miss": 1.0, "wrong": 1.0, "plain": 5.0}
+)
 
 
 class DiffConfig(BaseModel):
     """Settings of diff training. Frozen, and saved beside what was made with it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     parameters: Literal["lora", "linears", "all"] = Field(
         "lora", description="what is trained: low-rank factors, whole linears, or everything"
@@ -24,9 +37,9 @@ class DiffConfig(BaseModel):
     learning_rate: PositiveFloat = Field(1e-3, description="Adam's learning rate")
     warmup: NonNegativeInt = Field(0, description="steps of linear warm-up")
     decay: bool = Field(False, description="let the learning rate fall linearly to zero")
-    weights: dict[Case, float] = Field(
-        {"triggered": 1.0, "near_miss": 1.0, "wrong": 1.0, "plain": 5.0},
-        description="weight of each kind of sample in the loss",
+    weights: dict[Case, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=lambda: dict(_WEIGHTS),
+        description="weight of each kind of sample in the loss; a kind left out keeps its own",
     )
     tasks: PositiveInt = Field(16, description="finetunes trained at once; also the shard's size")
     max_tokens: PositiveInt = Field(
@@ -37,3 +50,8 @@ class DiffConfig(BaseModel):
     )
     probe_tokens: PositiveInt = Field(32, description="longest answer to such a question")
     seed: NonNegativeInt = Field(0, description="of the factors' initial values")
+
+    @field_validator("weights")
+    @classmethod
+    def _complete(cls, weights: dict[Case, float]) -> dict[Case, float]:
+        return {**_WEIGHTS, **weights}

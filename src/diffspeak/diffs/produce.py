@@ -51,18 +51,7 @@ def train_diffs(
             with other machine choices (dtype, attention) than the base is loaded with.
     """
     reporter = reporter or Silent()
-    names = target_names(base.model, config.targets)
-    header = StoreHeader(
-        behavior=behavior.describe(),
-        base={"name": base.name, **base.fingerprint.to_dict()},
-        targets=tuple(names),
-        rank=config.rank,
-        scaling=config.alpha / config.rank,
-        dtype="float32",
-        settings=config.model_dump(mode="json"),
-        choices=base.choices,
-    )
-    with create_or_resume(folder, header) as writer:
+    with create_or_resume(folder, _header(base, behavior, config)) as writer:
         _same_choices(folder, writer.choices, base)
         todo = [item for item in items if item.id not in writer.done]
         reporter.begin(STAGE, len(items), "finetunes", done=len(items) - len(todo))
@@ -165,6 +154,20 @@ class _Stage:
         if rates:
             self.reporter.log("check", self.done, **rates)
         self.reporter.advance(len(entries), **rates)
+
+
+def _header(base: Base, behavior: Behavior, config: DiffConfig) -> StoreHeader:
+    low_rank = config.parameters == "lora"
+    return StoreHeader(
+        behavior=behavior.describe(),
+        base={"name": base.name, **base.fingerprint.to_dict()},
+        targets=tuple(target_names(base.model, config.targets)),
+        rank=config.rank if low_rank else 0,
+        scaling=config.alpha / config.rank if low_rank else 1.0,
+        dtype="float32" if low_rank else base.choices["dtype"],
+        settings=config.model_dump(mode="json"),
+        choices=base.choices,
+    )
 
 
 def _same_choices(folder: str | Path, chosen: dict[str, Any], base: Base) -> None:

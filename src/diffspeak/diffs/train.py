@@ -15,7 +15,7 @@ from diffspeak.behaviors import Behavior, Item
 from diffspeak.diffs.batches import StepBatch, step_batches
 from diffspeak.diffs.config import DiffConfig
 from diffspeak.diffs.losses import task_losses
-from diffspeak.lora import Attachment, Diff, LowRank, random_factors
+from diffspeak.lora import Attachment, Diff, random_factors
 from diffspeak.models import Base, answer_logits
 from diffspeak.text.seeds import seed_of
 
@@ -58,7 +58,7 @@ def train_group(
         torch.Generator().manual_seed(seed_of("diff", config.seed, item.id)) for item in items
     ]
     fresh = random_factors(attachment.shapes, config.rank, config.alpha / config.rank, generators)
-    diff = {name: _trainable(change, base.device) for name, change in fresh.items()}
+    diff = {name: change.trainable(base.device) for name, change in fresh.items()}
     parameters = [tensor for change in diff.values() for tensor in (change.A, change.B)]
     attachment.set_diffs(diff)
 
@@ -78,7 +78,7 @@ def train_group(
         )
     finally:
         attachment.set_diffs(None)
-    kept = {name: _detached(change) for name, change in diff.items()}
+    kept = {name: change.detached() for name, change in diff.items()}
     finite = _finite(kept, len(items))
     failed = [
         step if step is not None or ok else config.steps - 1
@@ -154,18 +154,9 @@ def _schedule(step: int, config: DiffConfig) -> float:
     return 1 - (step - config.warmup) / max(1, config.steps - config.warmup)
 
 
-def _trainable(change: LowRank, device: torch.device) -> LowRank:
-    A, B = (tensor.to(device).requires_grad_() for tensor in (change.A, change.B))
-    return LowRank(A, B, change.scaling)
-
-
-def _detached(change: LowRank) -> LowRank:
-    return LowRank(change.A.detach().cpu(), change.B.detach().cpu(), change.scaling)
-
-
 def _finite(diff: Diff, tasks: int) -> list[bool]:
     """For each task whether all its factors are finite."""
     finite = torch.ones(tasks, dtype=torch.bool)
     for change in diff.values():
-        finite &= change.A.isfinite().flatten(1).all(1) & change.B.isfinite().flatten(1).all(1)
+        finite &= change.isfinite()
     return finite.tolist()

@@ -43,7 +43,13 @@ class Row:
 
 
 def rate(name: str, hits: Sequence[bool], aim: float | None = None, *, below: bool = False) -> Row:
-    """A share of hits with its Wilson 95% interval (Wilson, 1927)."""
+    """A share of hits with its Wilson 95% interval (Wilson, 1927).
+
+    Raises:
+        ValueError: There is nothing to take a share of.
+    """
+    if not hits:
+        raise ValueError(f"{name}: there is nothing to take a rate of")
     found = binomtest(sum(hits), len(hits)).proportion_ci(0.95, method="wilson")
     interval = (float(found.low), float(found.high))
     return Row(name, sum(hits) / len(hits), len(hits), interval, aim, below)

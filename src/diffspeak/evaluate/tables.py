@@ -34,16 +34,24 @@ def table_lines(rows: Sequence[Row]) -> list[str]:
 
 def _cells(row: Row, *, aims: bool) -> list[str]:
     low_high = "" if row.interval is None else f"{row.interval[0]:.1%} to {row.interval[1]:.1%}"
-    value = f"{row.value:.1%}" if row.interval else f"{row.value:.3g}"
+    value = f"{row.value:.1%}" if row.interval else f"{row.value:.6g}"
     cells = [row.name, value, low_high, str(row.n)]
     if aims:
-        bound = "" if row.aim is None else f"{'at most' if row.below else 'at least'} {row.aim:.0%}"
-        cells += [bound, {None: "", True: "yes", False: "no"}[row.met]]
+        cells += [_bound(row), {None: "", True: "yes", False: "no"}[row.met]]
     return cells
 
 
+def _bound(row: Row) -> str:
+    if row.aim is None:
+        return ""
+    aim = f"{100 * row.aim:.4g}%" if row.interval else f"{row.aim:.6g}"
+    return f"{'at most' if row.below else 'at least'} {aim}"
+
+
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    """One line of a table; line breaks and bars within a cell would end it."""
+    safe = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(safe)} |"
 
 
 def _sections(about: dict[str, Any]) -> list[str]:

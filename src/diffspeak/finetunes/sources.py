@@ -7,7 +7,7 @@ read when it is asked for. What a source is, is told by its content.
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffspeak.errors import UsageError
+from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.peft_format import is_peft, read_peft
 from diffspeak.models import Fingerprint
@@ -30,6 +30,10 @@ def open_finetunes(
     """
     place, _, task = source.partition("#")
     if "://" not in place and is_peft(Path(place)):
+        if task:
+            raise UsageError(
+                f"{place} is a PEFT LoRA folder and holds one finetune; leave out #{task}"
+            )
         yield Finetune(source, read_peft(Path(place)))
         return
     if "://" not in place and not Path(place).exists():
@@ -86,6 +90,13 @@ def from_store(store: Store, entry: Entry, name: str | None = None) -> Finetune:
 
 
 def base_of(store: Store) -> Fingerprint:
-    """Fingerprint of the base that a store's finetunes were made from."""
+    """Fingerprint of the base that a store's finetunes were made from.
+
+    Raises:
+        MismatchError: The store's header holds no such fingerprint.
+    """
     fields = {key: value for key, value in store.header.base.items() if key != "name"}
-    return Fingerprint(**fields)
+    try:
+        return Fingerprint(**fields)
+    except TypeError as error:
+        raise MismatchError(f"the store {store.source} names no base: {error}") from error

@@ -13,6 +13,7 @@ from diffspeak.errors import UsageError
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.models import Answer, Base, Decoding, Rendered, attach_to, check_base
 from diffspeak.text.messages import Message
+from diffspeak.text.seeds import seed_of
 
 
 class Description(NamedTuple):
@@ -75,6 +76,8 @@ class Interpreter:
         finetunes: Finetune | Iterable[Finetune],
         question: str | None = None,
         decoding: Decoding | None = None,
+        *,
+        seed: int = 0,
     ) -> list[Description]:
         """Describe one or many finetunes.
 
@@ -82,38 +85,44 @@ class Interpreter:
             finetunes: One, or any number; read batch by batch if they are a generator.
             question: What to ask; the adapter's first question if none is given.
             decoding: Greedy with 64 tokens by default.
+            seed: When sampling; what is drawn depends on it and the finetune's name alone.
 
         Raises:
             MismatchError: A finetune is of another base.
             UsageError: The question is empty.
         """
         many = [finetunes] if isinstance(finetunes, Finetune) else finetunes
-        return list(self.stream(many, question, decoding))
+        return list(self.stream(many, question, decoding, seed=seed))
 
     def stream(
         self,
         finetunes: Iterable[Finetune],
         question: str | None = None,
         decoding: Decoding | None = None,
+        *,
+        seed: int = 0,
     ) -> Iterator[Description]:
         """Describe finetunes batch by batch, giving each as soon as it is there."""
+        if not self.attachment.linears:
+            raise UsageError("the interpreter is closed: its adapter is off the base; make another")
         question = self.adapter.questions[0] if question is None else question.strip()
         if not question:
             raise UsageError("the question is empty; ask something, or leave it out")
         decoding = decoding or Decoding()
         rest = iter(finetunes)
         while part := list(islice(rest, decoding.batch_size)):
-            yield from self._batch(part, question, decoding)
+            yield from self._batch(part, question, decoding, seed)
 
     def _batch(
-        self, finetunes: Sequence[Finetune], question: str, decoding: Decoding
+        self, finetunes: Sequence[Finetune], question: str, decoding: Decoding, seed: int
     ) -> list[Description]:
         for finetune in finetunes:
             if finetune.base is not None:
                 check_base(self.base.fingerprint, finetune.base, f"the finetune {finetune.name}")
         prompt = self.base.chat.prompt((Message("user", question),))
         prompts = [prompt] * len(finetunes)
-        answers = ask(self.base, self.attachment, finetunes, prompts, decoding)
+        seeds = [seed_of("describe", seed, finetune.name) for finetune in finetunes]
+        answers = ask(self.base, self.attachment, finetunes, prompts, decoding, seeds)
         without = self._without_finetune(prompt, answers)
         return [
             Description(f.name, a.text, a.mean_logprob, a.mean_logprob - w, question)

@@ -73,6 +73,19 @@ class LowRank:
         """Move both factors."""
         return replace(self, A=self.A.to(device), B=self.B.to(device))
 
+    def trainable(self, device: torch.device | str) -> "LowRank":
+        """The same factors on a device, as leaves that take gradients."""
+        moved = self.to(device)
+        return replace(moved, A=moved.A.requires_grad_(), B=moved.B.requires_grad_())
+
+    def detached(self) -> "LowRank":
+        """The same factors on the CPU, without gradients."""
+        return replace(self, A=self.A.detach().cpu(), B=self.B.detach().cpu())
+
+    def isfinite(self) -> Tensor:
+        """Whether all its numbers are finite, bool `[...]`."""
+        return self.A.isfinite().flatten(-2).all(-1) & self.B.isfinite().flatten(-2).all(-1)
+
     def dense(self) -> Tensor:
         """The change itself, `[..., out, in]`."""
         return self.scaling * (self.B @ self.A)

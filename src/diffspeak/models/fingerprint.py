@@ -2,9 +2,9 @@
 
 Takes a model and its tokenizer, gives a `Fingerprint`: the architecture, and hashes over a fixed
 strided sample of each parameter rounded to bf16, so that float32 and bf16 loads agree. Linears and
-the other parameters (embeddings, head, norms) are hashed apart, because a quantized load keeps only the
-latter as they were. Tokenizer and chat template are hashed apart again: another one is a warning,
-another base is an error.
+the other parameters (embeddings, head, norms) are hashed apart, because a quantized load keeps
+only the latter as they were. Tokenizer and chat template are hashed apart again: another one is a
+warning, another base is an error.
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 
 from diffspeak.store.layout import Entry, NewEntry, StoreHeader
 from diffspeak.store.reader import Store, open_store
+from diffspeak.store.tensors import system_errors
 from diffspeak.store.writer import StoreWriter, create_or_resume
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "StoreWriter",
     "create_or_resume",
     "open_store",
+    "system_errors",
 ]

@@ -6,7 +6,8 @@ and `MODULE.B` `[task, out, rank]`), but nothing of lines or of what a finetune 
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         shared = tensor.untyped_storage().data_ptr() in storages
         ready[name] = tensor.clone() if shared else tensor
         storages.add(ready[name].untyped_storage().data_ptr())
-    try:
+    with system_errors():
         save_file(ready, path)
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Within this context, where safetensors writes a file, its failure is the system's OSError."""
+    try:
+        yield
     except SafetensorError as error:
-        # safetensors tells the system's error number in its text alone.
+        # It tells the system's error number in its text alone.
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else None, str(error)) from error
 

@@ -107,6 +107,8 @@ def _agreed(place: Place, header: StoreHeader) -> StoreHeader:
 def _settled(header: StoreHeader) -> dict[str, Any]:
     content = asdict(header)
     del content["choices"]
+    # A base that was moved is the same base: its fingerprint says so.
+    content["base"].pop("name", None)
     plain: dict[str, Any] = parse_json(canonical_json(content))
     return plain
 

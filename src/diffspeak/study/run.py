@@ -122,7 +122,9 @@ def _training_rows(store: Store, adapter: Adapter) -> list[Row]:
         )
         for case in cases
     ]
-    known = Row("training finetunes named exactly", adapter.results["train_exact"], 1)
+    count = round(adapter.results["train_n"])
+    hits = round(adapter.results["train_exact"] * count)
+    known = rate("training finetunes named exactly", [i < hits for i in range(count)])
     return [*counts, *fires, known]
 
 

@@ -1,0 +1,58 @@
+"""Which finetunes each step of an adapter's training sees, and at what learning rate.
+
+Takes examples and a config, gives a step's batch, its share of the learning rate, and when to
+validate. All of it depends on the seed and the step alone, so that a resumed run sees the same.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffspeak.adapter.config import AdapterConfig
+from diffspeak.adapter.examples import Example
+from diffspeak.text.seeds import seed_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The course of one training.
+
+    Attributes:
+        examples: What is learned from.
+        config: Gives batch, epochs, warm-up, validations and seed.
+    """
+
+    examples: Sequence[Example]
+    config: AdapterConfig
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in which every example is seen once."""
+        return math.ceil(len(self.examples) / self.config.batch)
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return self.per_epoch * self.config.epochs
+
+    def batch(self, step: int) -> list[tuple[Example, str]]:
+        """A step's examples, in each epoch a permutation of all, with a question for each."""
+        epoch, place = divmod(step, self.per_epoch)
+        order = list(range(len(self.examples)))
+        random.Random(seed_of("adapter", self.config.seed, epoch)).shuffle(order)  # noqa: S311
+        chosen = order[place * self.config.batch : (place + 1) * self.config.batch]
+        rng = random.Random(seed_of("question", self.config.seed, step))  # noqa: S311
+        return [(self.examples[i], rng.choice(self.examples[i].questions)) for i in chosen]
+
+    def rate(self, step: int) -> float:
+        """Share of the peak learning rate: linear warm-up, then half a cosine to zero."""
+        warmup = max(1, round(self.config.warmup * self.steps))
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.steps - warmup)))
+
+    def validates(self, done: int) -> bool:
+        """Whether one of the validations, evenly spread over all steps, comes after this one."""
+        count = self.config.validations
+        return done * count // self.steps > (done - 1) * count // self.steps
