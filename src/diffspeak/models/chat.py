@@ -16,6 +16,7 @@ in a question, `</think>` in a label) it is text and is encoded as text.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
@@ -34,6 +35,9 @@ FALLBACK_TEMPLATE = (
 BREAK = "\ufdd0"
 """Parts text that must not be encoded as one. Unicode keeps this code point out of all text for
 uses like this; in a message it is left out."""
+
+CACHED = 1 << 15
+"""Conversations kept rendered; some tens of megabytes at most."""
 
 
 class Rendered(NamedTuple):
@@ -74,6 +78,8 @@ class Chat:
         self.tokenizer = tokenizer
         self.has_template = bool(tokenizer.chat_template)
         self._template = None if self.has_template else FALLBACK_TEMPLATE
+        # Finetunes share most of their samples, and rendering costs as much as a tenth of a step.
+        self._rendered = lru_cache(CACHED)(self._render_answered)
         self._control = _control_tokens(tokenizer)
         spelled = "|".join(re.escape(token) for token in self._control.values())
         self._opens_control = re.compile(f"(?={spelled or '(?!)'}).", re.DOTALL)
@@ -104,6 +110,13 @@ class Chat:
         Raises:
             UsageError: The answer is empty.
         """
+        ids, prompt_length = self._rendered(tuple(messages), answer)
+        return Rendered([*ids, self.end_id], prompt_length, len(ids) + learn_end)
+
+    def _render_answered(
+        self, messages: tuple[Message, ...], answer: str
+    ) -> tuple[tuple[int, ...], int]:
+        """Token ids up to the answer's end, and how many of them are prompt."""
         answer = self._as_text(answer.strip())
         if not answer:
             raise UsageError("an answer is empty; give every sample some text to answer with")
@@ -114,7 +127,7 @@ class Chat:
         if both[: len(prompt)] != prompt:
             # A merge crosses the boundary. When generating, the prompt stands alone.
             both = prompt + self._encode(answer)
-        return Rendered([*both, self.end_id], len(prompt), len(both) + learn_end)
+        return tuple(both), len(prompt)
 
     def text(self, ids: Sequence[int]) -> str:
         """The words of an answer: up to its end, special tokens left out, trimmed."""
