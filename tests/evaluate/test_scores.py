@@ -1,8 +1,10 @@
 """Rates, their intervals and whether an aim is met."""
 
+import statistics
+
 import pytest
 
-from diffspeak.evaluate import Row, exact, named, rate
+from diffspeak.evaluate import Row, exact, mean_rate, named, rate
 
 # Wilson's interval without continuity correction, from Newcombe (Statistics in Medicine 17, 1998,
 # table I) and worked out by hand for the last two: p = 0 gives z^2 / (n + z^2) above.
@@ -63,3 +65,12 @@ def test_exact_and_named():
     pairs = [(truth, guess) for truth, guess, _, _ in PAIRS]
     assert exact(pairs) == [hit for _, _, hit, _ in PAIRS]
     assert named(pairs) == [hit for _, _, _, hit in PAIRS]
+
+
+def test_a_mean_of_rates_has_the_normal_interval_within_0_and_1():
+    row = mean_rate("fires", [0.0, 0.5, 1.0, 0.5])
+    half = 1.96 * statistics.stdev([0.0, 0.5, 1.0, 0.5]) / 2
+    assert (row.value, row.n) == (0.5, 4)
+    assert row.interval == pytest.approx((0.5 - half, 0.5 + half))
+    assert mean_rate("fires", [1.0, 1.0]).interval == (1.0, 1.0)
+    assert mean_rate("fires", [1.0, 0.0]).interval == (0.0, 1.0)

@@ -55,6 +55,14 @@ def rate(name: str, hits: Sequence[bool], aim: float | None = None, *, below: bo
     return Row(name, sum(hits) / len(hits), len(hits), interval, aim, below)
 
 
+def mean_rate(name: str, rates: Sequence[float]) -> Row:
+    """The mean of several finetunes' rates, with its normal 95% interval over finetunes."""
+    mean, n = sum(rates) / len(rates), len(rates)
+    deviation = (sum((value - mean) ** 2 for value in rates) / max(1, n - 1)) ** 0.5
+    half = 1.96 * deviation / n**0.5
+    return Row(name, mean, n, (max(0.0, mean - half), min(1.0, mean + half)))
+
+
 def exact(pairs: Sequence[Pair]) -> list[bool]:
     """Whether each guess is its truth, case and punctuation aside."""
     return [same(truth, guess) for truth, guess in pairs]

@@ -4,6 +4,7 @@ Takes a config and a folder, gives the folder filled: `diffs` (a store), `adapte
 `results.md` and `results.json`. Every stage resumes, so the study does.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from diffspeak.evaluate import (
     described,
     direct_question,
     exact,
+    mean_rate,
     named,
     rate,
     write_table,
 )
+from diffspeak.files import canonical_json
 from diffspeak.finetunes import Finetune, choose, from_store
 from diffspeak.models import Base, Decoding
 from diffspeak.progress import Reporter
+from diffspeak.runs import library_versions
 from diffspeak.store import Store
 from diffspeak.study.bases import load_study_base
 from diffspeak.study.config import StudyConfig
@@ -51,11 +55,22 @@ def run_study(config: StudyConfig, folder: Path, reporter: Reporter) -> Path:
     page = folder / "results.md"
     write_table(
         page,
-        f"{behavior.name} on {Path(base.name).name}",
+        f"{behavior.name}, trigger {config.behavior.trigger}, on {Path(base.name).name}",
         _training_rows(store, adapter) + rows,
-        {"Examples (truth: description)": examples, "Base": str(base.fingerprint)},
+        {
+            "Examples (truth: description)": examples,
+            "Settings": _settings(base, config),
+        },
     )
     return page
+
+
+def _settings(base: Base, config: StudyConfig) -> list[str]:
+    """What the study ran with, a line a section; no paths."""
+    parts = {"diffs": config.diffs, "adapter": config.adapter, "evaluate": config.evaluate}
+    lines = [f"base: {base.fingerprint}, {canonical_json(base.choices)}"]
+    lines += [f"{name}: {canonical_json(p.model_dump(mode='json'))}" for name, p in parts.items()]
+    return [*lines, f"versions: {canonical_json(library_versions())}"]
 
 
 def _held_out(store: Store, config: StudyConfig) -> list[Finetune]:
@@ -109,16 +124,13 @@ def _shuffled_control(
 def _training_rows(store: Store, adapter: Adapter) -> list[Row]:
     """What was trained, and whether it learned."""
     trained = [e for e in store.entries if e.kind != "failed"]
-    counts = [
-        Row(f"finetunes, {split}", sum(e.split == split for e in trained), len(trained))
-        for split in ("train", "validation", "test")
-    ]
+    splits = Counter(entry.split for entry in trained)
+    counts = [Row(f"finetunes, {split}", n, len(store.entries)) for split, n in splits.items()]
     cases = sorted({name for e in trained for name in e.stats if name.startswith("fires_")})
     fires = [
-        Row(
-            f"finetunes: mean share of answers that fire, {case.removeprefix('fires_')}",
-            sum(e.stats[case] for e in trained) / len(trained),
-            len(trained),
+        mean_rate(
+            f"finetunes' answers that fire, {case.removeprefix('fires_')}",
+            [e.stats[case] for e in trained if case in e.stats],
         )
         for case in cases
     ]
