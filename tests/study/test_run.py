@@ -63,7 +63,7 @@ def test_controls_can_be_left_out(config: StudyConfig, tmp_path: Path) -> None:
         update={"evaluate": config.evaluate.model_copy(update={"controls": False})}
     )
     page = run_study(quick, tmp_path / "run", Silent())
-    assert "control" not in page.read_text()
+    assert "control:" not in page.read_text()
     assert not (tmp_path / "run" / "adapter-shuffled").exists()
 
 
