@@ -141,6 +141,7 @@ def test_what_it_says_of_itself(base, store, done):
     assert adapter.results.keys() == {
         "train_loss",
         "train_exact",
+        "train_n",
         "validation_loss",
         "validation_exact",
     }
