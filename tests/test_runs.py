@@ -44,6 +44,17 @@ def test_the_same_config_goes_on(tmp_path):
     assert len(json.loads((tmp_path / "versions.json").read_text())) == 1
 
 
+def test_a_free_section_may_change_and_the_latest_is_kept(tmp_path):
+    with Run(tmp_path, CONFIG, free=("diffs",)):
+        pass
+    changed = {**CONFIG, "diffs": {"rank": 7}}
+    with Run(tmp_path, changed, free=("diffs",)):
+        pass
+    assert json.loads((tmp_path / "config.json").read_text())["diffs"] == {"rank": 7}
+    with pytest.raises(MismatchError, match="seed"):
+        Run(tmp_path, {**changed, "seed": 9}, free=("diffs",)).__enter__()
+
+
 def test_another_config_is_refused_with_the_keys_that_differ(tmp_path):
     with Run(tmp_path, CONFIG):
         pass

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,11 +57,15 @@ class Run:
     Attributes:
         folder: Where everything of the run is kept.
         config: The resolved config, plain data.
+        free: Sections that may differ when the run goes on; the latest ones are kept.
     """
 
-    def __init__(self, folder: str | Path, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: str | Path, config: Mapping[str, Any], free: Collection[str] = ()
+    ) -> None:
         self.folder = Path(folder).expanduser()
         self.config = config
+        self.free = free
         self._closing = ExitStack()
         self._metrics: BinaryIO
 
@@ -111,12 +115,18 @@ class Run:
         found = read_json(path)
         if not isinstance(found, dict):
             raise CorruptFileError(f"{path} holds no config: restore it, or use another folder")
-        named = differences(found, parse_json(text))
+        named = differences(self._fixed(found), self._fixed(parse_json(text)))
+        if not named and found != parse_json(text):
+            write_text(path, text)
         if named:
             raise MismatchError(
                 f"{self.folder} holds a run with another config: {', '.join(named)}; "
                 "go on with the same config, or give another folder"
             )
+
+    def _fixed(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The sections that may not change."""
+        return {name: section for name, section in config.items() if name not in self.free}
 
     def _settle_versions(self) -> None:
         """Keep every set of versions that the run was started with, in order."""

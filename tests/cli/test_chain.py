@@ -45,6 +45,16 @@ def test_another_config_in_the_same_folder_is_refused_by_name(made: Made, cli: C
     assert ran.code == 1 and "holds a run with another config" in ran.err
 
 
+def test_a_store_grows_with_more_items(study, cli: Cli, tmp_path):
+    store, few = tmp_path / "store", ("--set", "items.train=2", "--set", "items.test=0")
+    assert cli("diffs", study, "--out", store, *few).code == 0
+    first = open_store(store).entries
+    assert cli("diffs", study, "--out", store, "--set", "items.test=1").code == 0
+    assert [e.id for e in open_store(store).entries][: len(first)] == [e.id for e in first]
+    assert len(open_store(store)) > len(first)
+    assert json.loads((store / "config.json").read_text())["items"]["test"] == 1
+
+
 def test_set_is_stronger_than_the_file(study, cli: Cli, tmp_path):
     args = ("--set", "diffs.steps=1", "--set", "items.test=1", "--set", "items.train=2")
     more = ("--set", "items.validation=0", "--set", "items.calibration=0")

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from diffspeak.store import create_or_resume, tensors, writer
+from tests.bombs import in_child
 from tests.store.samples import HEADER, content, entry, factors, state
 
 
@@ -68,19 +69,6 @@ class Bomb:
         os.replace = self.around(os.replace)
         tensors.save_file = self.saving(tensors.save_file)
         writer.write_text = self.around(writer.write_text)
-
-
-def in_child(work) -> int:
-    """Run `work` in a process of its own; 0 if it ended well, else the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitpid(child, 0)[1]
 
 
 def explode(folder: Path, moment: int) -> None:

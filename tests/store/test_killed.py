@@ -1,25 +1,13 @@
 """A run killed with SIGKILL at every moment goes on and ends with the very same bytes."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
-import diffspeak
+from tests.bombs import run_module
 
 
 def test_killed_at_every_moment_and_resumed_is_uninterrupted(tmp_path):
-    here = Path(__file__).parents[2]
-    paths = [str(Path(diffspeak.__file__).parents[1]), str(here)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.store.killed", str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_module("tests.store.killed", tmp_path)
     assert done.returncode == 0, done.stderr
     *killed, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert last["status"] == 0

@@ -14,7 +14,8 @@ memory once; a group of diffs.tasks finetunes shares each pass through it. After
 asked whether it shows its behavior, and only where it should. The store is a folder of
 safetensors and JSON lines; a finetune whose loss was not finite is recorded there as failed.
 
-Interrupted or killed, the same command goes on and ends with the same bytes.
+Interrupted or killed, the same command goes on and ends with the same bytes. With larger items.*
+it adds further finetunes.
 
 \b
 Example:
@@ -42,7 +43,7 @@ def diffs(
     items = settings.items.choose(behavior.items())
     used = settings.model_dump(mode="json", include={"base", "behavior", "items", "diffs"})
     out = out.expanduser()
-    with stage(context.obj, out, used) as reporter:
+    with stage(context.obj, out, used, free=("items",)) as reporter:
         base = load_study_base(settings.base, out)
         store = train_diffs(base, behavior, items, settings.diffs, out, reporter)
     failed = sum(entry.kind == "failed" for entry in store.entries)

@@ -4,7 +4,7 @@ Takes a folder and the resolved config, gives a reporter. Knows nothing of what 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,19 @@ from diffspeak.study.bases import CHOICES
 
 
 @contextmanager
-def stage(session: Session, folder: Path, config: Mapping[str, Any]) -> Iterator[Reporter]:
+def stage(
+    session: Session, folder: Path, config: Mapping[str, Any], free: Collection[str] = ()
+) -> Iterator[Reporter]:
     """Hold a run's folder while a stage works in it; draw its losses when it is done.
 
     A call that failed before it made anything leaves no config behind, so that the mended
     command, with another config, is not refused.
+
+    Args:
+        session: Where to write.
+        folder: The run's folder.
+        config: Resolved.
+        free: Sections of it that may differ from what the folder was begun with.
 
     Raises:
         UsageError: The folder is a URL.
@@ -32,7 +40,7 @@ def stage(session: Session, folder: Path, config: Mapping[str, Any]) -> Iterator
     if re.match(r"\w+:/", str(folder)):
         raise UsageError(f"{folder} cannot be written: give a local folder and upload it later")
     before = _names(folder)
-    with Run(folder, config) as run:
+    with Run(folder, config, free) as run:
         try:
             with TerminalReporter(session, run) as reporter:
                 yield reporter
