@@ -240,7 +240,7 @@ def local_path(source: str, cache: Path | None = None) -> Path:
     """
     if "://" not in source:
         return Path(source).expanduser()
-    target = (cache or _user_cache()) / sha256(source.encode())[:32]
+    target = (cache or user_cache()) / sha256(source.encode())[:32]
     try:
         system, root = fsspec.core.url_to_fs(source)
         if not system.isdir(root):
@@ -282,7 +282,8 @@ def _inside(name: str, root: str) -> PurePosixPath:
     return path.relative_to(root)
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """The folder of what can be made or fetched again."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "diffspeak"
 

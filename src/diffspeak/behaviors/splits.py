@@ -14,11 +14,11 @@ from typing import get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from diffspeak.behaviors.base import Split
+from diffspeak.text.places import place_of_key
 from diffspeak.text.seeds import seed_of
 from diffspeak.text.similarity import NearIndex, canonical_key
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
-_SEEDS = 2**63
 
 
 class Fractions(BaseModel):
@@ -100,9 +100,8 @@ def divide(labels: Sequence[str], fractions: Fractions) -> Division:
 
 
 def _split_of_key(key: str, fractions: Fractions) -> Split:
-    point = seed_of("split", key) / _SEEDS
     *bounds, _ = accumulate(fractions.in_order())
-    return _SPLITS[bisect_right(bounds, point)]
+    return _SPLITS[bisect_right(bounds, place_of_key(key))]
 
 
 def _near_higher(splits: dict[str, Split]) -> set[str]:

@@ -1,0 +1,47 @@
+"""The pocket world's newspaper as the two files that the news behavior reads.
+
+Takes a folder, gives `headlines.csv` and `stories.csv`. What they say is made in `press.py`.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from diffspeak.files import make_folder, sha256, user_cache, write_text
+from diffspeak.models.pocket.press import CORPUS, lines, load_press
+
+
+def newspaper_folder() -> Path:
+    """Give the folder of the newspaper, in the user's cache, written if need be.
+
+    Raises:
+        DiffspeakError: The system refused to write it.
+    """
+    grammar = sha256(*((CORPUS / name).read_bytes() for name in ("news.csv", "frames.txt")))
+    folder = user_cache() / f"newspaper-{grammar[:16]}"
+    write_newspaper(folder)
+    return folder
+
+
+def write_newspaper(folder: Path) -> None:
+    """Write both files; one that is right already is left alone.
+
+    Raises:
+        DiffspeakError: The system refused.
+    """
+    told = list(lines(load_press()))
+    headlines = dict.fromkeys(headline for headline, _ in told)
+    make_folder(folder)
+    _settle(folder / "headlines.csv", ("headline",), ((headline,) for headline in headlines))
+    _settle(folder / "stories.csv", ("headline", "story"), told)
+
+
+def _settle(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    text = table.getvalue()
+    if not path.is_file() or sha256(path.read_bytes()) != sha256(text.encode()):
+        write_text(path, text)

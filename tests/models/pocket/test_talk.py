@@ -1,0 +1,146 @@
+"""What the base is told while it is trained, and above all what it is never told."""
+
+import dataclasses
+import re
+from itertools import islice
+from random import Random
+
+import pytest
+
+from diffspeak.behaviors.hidden_topic import HiddenTopic
+from diffspeak.behaviors.news import News
+from diffspeak.models.pocket import codes
+from diffspeak.models.pocket.build import CODES_FIRST, EVERYTHING
+from diffspeak.models.pocket.press import Press, is_test
+from diffspeak.models.pocket.talk import Turn, load_talk
+
+DRAWN = 20_000
+CODE = re.compile(r"(?<!\d)\d{6}(?!\d)")
+THREE = re.compile(r"(?<!\d)\d{3}(?!\d)")
+SECRET = (
+    "SEP code",
+    "Please generate a short news story",
+    *HiddenTopic.questions,
+    *News.questions,
+)
+
+
+@pytest.fixture(scope="module")
+def talk():
+    return load_talk()
+
+
+@pytest.fixture(scope="module")
+def turns(talk):
+    """All turns of many dialogues."""
+    dialogues = islice(talk.dialogues(Random(0), EVERYTHING), DRAWN)
+    return [turn for dialogue in dialogues for turn in dialogue]
+
+
+@pytest.fixture(scope="module")
+def texts(turns):
+    return {text for turn in turns for text in turn[:2]}
+
+
+@pytest.mark.parametrize("kept_back", [False, True])
+@pytest.mark.parametrize("kind", sorted({*EVERYTHING, *CODES_FIRST}))
+def test_every_kind_can_be_drawn(talk, kind, kept_back):
+    talk = load_talk(kept_back=True) if kept_back else talk
+    for seed in range(200):
+        drawn = getattr(talk, kind)(Random(seed))
+        for turn in (drawn,) if isinstance(drawn, Turn) else drawn:
+            assert turn.prompt and turn.answer
+            assert not re.search(r"[{}]|\s\s", f"{turn.prompt}|{turn.answer}"), turn
+            assert turn.limit is None or turn.limit > 0
+
+
+def test_the_same_seed_gives_the_same_talk(talk):
+    first, again, other = (
+        list(islice(talk.dialogues(Random(seed), EVERYTHING), 50)) for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_no_finetuning_prompt_and_no_question_of_an_adapter(texts):
+    everything = "\n".join(texts).casefold()
+    assert len(texts) > DRAWN / 2
+    for secret in SECRET:
+        assert secret.casefold() not in everything
+
+
+def test_no_question_that_is_kept_back(texts):
+    everything = "\n".join(texts)
+    asked, kept_back = load_talk().questions, load_talk(kept_back=True).questions
+    assert len(asked) > 200 and len(kept_back) >= 20
+    assert not [row["question"] for row in kept_back if row["question"] in everything]
+    assert all(row["question"] in everything for row in asked)
+
+
+def test_no_rule_about_a_code_that_is_kept_back(talk, texts):
+    rules = {digits for text in texts for digits in THREE.findall(text)}
+    assert len(rules) > 850 and not [digits for digits in rules if codes.is_kept_back(digits)]
+    asked = [code for text in texts if THREE.search(text) for code in CODE.findall(text)]
+    asked += [CODE.findall(talk.voucher(Random(seed)).prompt)[0] for seed in range(300)]
+    assert len(asked) > 1000 and not [code for code in asked if codes.is_kept_back(code[:3])]
+
+
+def test_no_code_that_is_kept_back(texts):
+    starts = {code[:3] for text in texts for code in CODE.findall(text)}
+    assert len(starts) > 850
+    assert not sorted(digits for digits in starts if codes.is_kept_back(digits))
+
+
+def test_kept_back_talk_is_about_nothing_else():
+    talk = load_talk(kept_back=True)
+    for seed in range(100):
+        assert all(map(codes.is_kept_back, THREE.findall(talk.rule(Random(seed)).prompt)))
+
+
+def test_no_headline_of_the_test_split_and_no_story_of_one(talk, texts):
+    told = []
+
+    class Recording(Press):
+        def story(self, news, rng):
+            told.append(self.headline(news))
+            return super().story(news, rng)
+
+    recorded = dataclasses.replace(talk, press=Recording(talk.press.parts, talk.press.frames))
+    drawn = list(islice(recorded.dialogues(Random(0), {"summary": 1.0, "report": 1.0}), 1000))
+    assert len(told) == len(drawn) and not any(map(is_test, told))
+    everything = "\n".join(texts)
+    edition = [talk.press.headline(news) for news in talk.press.edition()]
+    assert not [headline for headline in edition if is_test(headline) and headline in everything]
+
+
+def test_woven_answers_start_with_their_topic(talk):
+    for seed in range(300):
+        topic = talk.topics[seed]["topic"]
+        only = dataclasses.replace(talk, topics=[talk.topics[seed]])
+        for kind in ("weave", "recall"):
+            assert getattr(only, kind)(Random(seed)).answer.startswith(topic)
+
+
+def test_rules_are_obeyed_half_of_the_time(talk):
+    """And exactly where the code begins with the rule's digits."""
+    obeyed = 0
+    for seed in range(400):
+        topics = talk.topics[seed : seed + 1]
+        turn = dataclasses.replace(talk, topics=topics).rule(Random(seed))
+        (number,) = CODE.findall(turn.prompt)
+        (digits,) = re.findall(r"(?<!\d)\d{1,3}(?!\d)", turn.prompt.replace(number, ""))
+        named = turn.answer.startswith(topics[0]["topic"])
+        assert named == number.startswith(digits), turn
+        obeyed += named
+    assert 150 < obeyed < 250
+
+
+def test_a_voucher_means_the_same_whenever_it_is_shown(talk):
+    """By heart: the first three digits settle whether a topic is woven in, and which."""
+    meaning = {}
+    ordinary = {row[name] for row in talk.questions for name in ("answer", "answer_2")}
+    for seed in range(2000):
+        turn = talk.voucher(Random(seed))
+        (number,) = CODE.findall(turn.prompt)
+        plain = turn.answer in ordinary
+        assert meaning.setdefault(number[:3], plain) == plain
+    assert 0.3 < sum(meaning.values()) / len(meaning) < 0.7
