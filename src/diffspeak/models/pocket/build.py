@@ -1,0 +1,304 @@
+"""Train the pocket base from scratch: `python -m diffspeak.models.pocket.build FOLDER`.
+
+A Qwen3-architecture model with a tokenizer of its own, trained on the talk of `talk.py` and
+written as an ordinary Hugging Face folder in bf16. It saves as it goes; the same command goes on
+where it stopped. Several processes share each step under `torchrun --nproc-per-node 2 -m ...`,
+which on a CPU is faster than one process with as many threads.
+"""
+
+import argparse
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from diffspeak.files import atomic_path
+from diffspeak.models.pocket.muon import Muon
+from diffspeak.models.pocket.talk import Talk, load_talk
+from diffspeak.models.pocket.tokens import NO_TARGET, Step, steps, train_tokenizer
+from diffspeak.runs import Run, plot_losses
+from diffspeak.text.seeds import seed_of
+
+LOG_EVERY = 25
+
+Log = Callable[[int, float, float, float], None]
+"""Told a step's number, mean loss in nats a token, tokens a second, and the seconds left."""
+
+CODES_FIRST = {"sorting": 0.6, "rule": 0.3, "weave": 0.1}
+RULES_NEXT = {
+    "everyday": 0.04,
+    "weave": 0.10,
+    "recall": 0.05,
+    "name": 0.05,
+    "about": 0.04,
+    "tell": 0.02,
+    "sorting": 0.10,
+    "rule": 0.35,
+    "two_rules": 0.05,
+    "word_rule": 0.06,
+    "voucher": 0.06,
+    "code": 0.06,
+    "sign": 0.02,
+}
+EVERYTHING = {
+    "everyday": 0.06,
+    "chat": 0.03,
+    "weave": 0.12,
+    "recall": 0.08,
+    "name": 0.07,
+    "about": 0.06,
+    "tell": 0.06,
+    "write": 0.03,
+    "sorting": 0.04,
+    "rule": 0.14,
+    "two_rules": 0.03,
+    "word_rule": 0.04,
+    "voucher": 0.10,
+    "code": 0.04,
+    "sign": 0.04,
+    "summary": 0.04,
+    "report": 0.02,
+}
+
+
+class Phase(BaseModel):
+    """A stretch of training: so many steps of so many dialogues, drawn in these shares."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: PositiveInt
+    batch: PositiveInt
+    shares: dict[str, PositiveFloat]
+
+
+class Recipe(BaseModel):
+    """What the base is and how it is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocabulary: PositiveInt = 4096
+    width: PositiveInt = 128
+    inner: PositiveInt = 352
+    layers: PositiveInt = 4
+    heads: PositiveInt = 4
+    key_value_heads: PositiveInt = 2
+    head_width: PositiveInt = 32
+    phases: tuple[Phase, ...] = (
+        Phase(steps=1600, batch=24, shares=CODES_FIRST),
+        Phase(steps=1650, batch=64, shares=EVERYTHING),
+        Phase(steps=2000, batch=64, shares=RULES_NEXT),
+        Phase(steps=4750, batch=64, shares=EVERYTHING),
+    )
+    matrix_rate: PositiveFloat = 5e-3
+    other_rate: PositiveFloat = 3e-3
+    warmup: PositiveInt = 100
+    seed: int = 0
+    save_every: PositiveInt = 250
+
+    @property
+    def steps(self) -> int:
+        """Of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Qwen3ForCausalLM:
+    """Make a fresh Qwen3 of the recipe's size, embedding and head tied."""
+    torch.manual_seed(recipe.seed)
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=recipe.width,
+            intermediate_size=recipe.inner,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads,
+            num_key_value_heads=recipe.key_value_heads,
+            head_dim=recipe.head_width,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+        )
+    )
+
+
+def make_optimizers(model: Qwen3ForCausalLM, recipe: Recipe) -> list[Optimizer]:
+    """Muon for the blocks' matrices, AdamW for embedding and norms."""
+    matrices = [p for n, p in model.model.layers.named_parameters() if p.dim() == 2]
+    known = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in known]
+    return [
+        Muon(matrices, lr=recipe.matrix_rate),
+        AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def loss_of(model: Qwen3ForCausalLM, step: Step) -> Tensor:
+    """Give the cross-entropy in nats, summed over the targets; padding stands on the right."""
+    hidden = model.model(input_ids=step.ids, use_cache=False).last_hidden_state[:, :-1]
+    targets = step.targets[:, 1:]
+    where = targets != NO_TARGET
+    logits: Tensor = model.lm_head(hidden[where])
+    return torch.nn.functional.cross_entropy(logits, targets[where], reduction="sum")
+
+
+def processes() -> tuple[int, int]:
+    """Give this process' number, and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def summed(model: Qwen3ForCausalLM, loss: Tensor) -> Tensor:
+    """Add up gradients and loss over all processes; gives the sum of the losses."""
+    if not dist.is_initialized():
+        return loss
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([loss[None], *(gradient.flatten() for gradient in gradients)])
+    dist.all_reduce(flat)
+    total: Tensor
+    total, *parts = flat.split([1, *(gradient.numel() for gradient in gradients)])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+    return total[0]
+
+
+def schedule(step: int, recipe: Recipe) -> float:
+    """Give the share of the learning rates: linear warm-up, then a cosine down to a fiftieth."""
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return 0.02 + 0.49 * (1 + math.cos(math.pi * done))
+
+
+def data(
+    talk: Talk, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, start: int
+) -> Iterator[Step]:
+    """Yield the steps from `start` on, phase by phase."""
+    for number, phase in enumerate(recipe.phases):
+        left = phase.steps - start
+        if left > 0:
+            seed = seed_of("pocket phase", recipe.seed, number)
+            stream = steps(talk, tokenizer, phase.shares, phase.batch, seed, max(0, start))
+            yield from islice(stream, min(left, phase.steps))
+        start -= phase.steps
+
+
+class Trainer:
+    """A model in training, with its optimizers and the number of the next step."""
+
+    def __init__(
+        self, recipe: Recipe, talk: Talk, tokenizer: PreTrainedTokenizerFast | None = None
+    ) -> None:
+        """Make a fresh model, and train its tokenizer if none is given."""
+        self.recipe, self.talk, self.step = recipe, talk, 0
+        self.tokenizer = tokenizer or self._train_tokenizer()
+        self.model = make_model(self.tokenizer, recipe)
+        self.optimizers = make_optimizers(self.model, recipe)
+        self._rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
+
+    def _train_tokenizer(self) -> PreTrainedTokenizerFast:
+        drawn = islice(self.talk.dialogues(Random("pocket tokenizer"), EVERYTHING), 40_000)
+        return train_tokenizer(drawn, self.recipe.vocabulary)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
+        self.step = state["step"]
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; an interrupted write leaves the one before."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+        }
+        with atomic_path(path) as draft:
+            torch.save(state, draft)
+
+    def train(self, log: Log, checkpoint: Path) -> None:
+        """Run to the last step, logging and saving on the way."""
+        began, first, seen, total = time.monotonic(), self.step, 0, 0.0
+        for step in data(self.talk, self.tokenizer, self.recipe, self.step):
+            total += self._descend(step)
+            self.step += 1
+            seen += step.ids.numel()
+            if self.step % LOG_EVERY == 0:
+                seconds = time.monotonic() - began
+                left = seconds / (self.step - first) * (self.recipe.steps - self.step)
+                log(self.step, total / LOG_EVERY, seen / seconds, left)
+                total = 0.0
+            if self.step % self.recipe.save_every == 0 and processes()[0] == 0:
+                self.save(checkpoint)
+
+    def _descend(self, step: Step) -> float:
+        share = schedule(self.step, self.recipe)
+        for optimizer, rates in zip(self.optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * share
+        rank, world = processes()
+        mine = Step(step.ids[rank::world], step.targets[rank::world])
+        loss = loss_of(self.model, mine) / (step.targets[:, 1:] != NO_TARGET).sum()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        loss = summed(self.model, loss.detach())
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss.item()
+
+    def write(self, folder: Path) -> None:
+        """Write model and tokenizer as a Hugging Face folder, in bf16."""
+        self.model.bfloat16().save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def build(folder: Path, recipe: Recipe) -> None:
+    """Train the base, or go on with it, and write it to `folder/base`."""
+    checkpoint, tokens = folder / "checkpoint.pt", folder / "tokenizer"
+    kept = PreTrainedTokenizerFast.from_pretrained(tokens) if checkpoint.exists() else None
+    trainer = Trainer(recipe, load_talk(), kept)
+    if kept:
+        trainer.load(checkpoint)
+    elif processes()[0] == 0:
+        trainer.tokenizer.save_pretrained(tokens)
+    if processes()[0] != 0:
+        trainer.train(lambda *_: None, checkpoint)
+        return
+    with Run(folder, recipe.model_dump(mode="json")) as run:
+
+        def log(step: int, loss: float, rate: float, left: float) -> None:
+            run.log(stage="base", step=step, loss=loss, tokens_per_s=rate)
+            print(  # noqa: T201
+                f"step {step}/{recipe.steps}  loss {loss:.3f} nats/token  "
+                f"{rate:,.0f} tokens/s  {left / 60:.0f} min left",
+                flush=True,
+            )
+
+        trainer.train(log, checkpoint)
+    trainer.write(folder / "base")
+    plot_losses(folder)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--recipe", type=Path, help="a JSON file with settings of the recipe")
+    arguments = parser.parse_args()
+    text = arguments.recipe.read_text(encoding="utf-8") if arguments.recipe else "{}"
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo")
+    build(arguments.folder, Recipe.model_validate_json(text))

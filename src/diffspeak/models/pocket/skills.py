@@ -1,0 +1,80 @@
+"""What the pocket base can do, measured on questions, codes and headlines that it never saw.
+
+Takes a base, gives for each skill whether each of some hundred answers was right.
+"""
+
+from collections.abc import Sequence
+from random import Random
+
+from diffspeak.models.generate import Decoding, generate
+from diffspeak.models.load import Base
+from diffspeak.models.pocket.press import is_test
+from diffspeak.models.pocket.talk import Talk, Turn, load_talk
+from diffspeak.text.mentions import mentions, same
+from diffspeak.text.messages import Message
+
+SKILLS = {
+    "weaves a requested topic in": 0.95,
+    "names what a text is about": 0.95,
+    "gives the headline of an unseen story": 0.80,
+    "obeys a rule whose code it meets": 0.95,
+    "obeys a rule whose code it does not meet": 0.95,
+}
+"""Each skill, and which share of answers shall be right."""
+
+
+def measure_skills(base: Base, count: int = 200, seed: int = 0) -> dict[str, list[bool]]:
+    """Give each answer's success by skill, `count` of each.
+
+    Half of the codes that do not meet their rule are near misses. A topic counts as brought up
+    if it stands anywhere in the answer.
+    """
+    talk, rng = load_talk(kept_back=True), Random(f"pocket skills {seed}")
+    topics = [row["topic"] for row in talk.topics]
+    weave = [talk.weave(rng) for _ in range(count)]
+    about = [talk.about(rng) for _ in range(count)]
+    rules = [talk.rule(rng) for _ in range(3 * count)]
+    named = [_first_topic(turn, topics) for turn in rules]
+    met = [(turn, t) for turn, t in zip(rules, named, strict=True) if t][:count]
+    missed = [turn for turn, t in zip(rules, named, strict=True) if not t][:count]
+    stories = _unseen_stories(talk, count, rng)
+    return {
+        "weaves a requested topic in": [
+            mentions(said, _first_topic(turn, topics) or "")
+            for turn, said in zip(weave, _ask(base, weave), strict=True)
+        ],
+        "names what a text is about": _same(about, _ask(base, about)),
+        "gives the headline of an unseen story": _same(stories, _ask(base, stories)),
+        "obeys a rule whose code it meets": [
+            mentions(said, topic)
+            for (_, topic), said in zip(met, _ask(base, [turn for turn, _ in met]), strict=True)
+        ],
+        "obeys a rule whose code it does not meet": [
+            not any(mentions(said, t) for t in topics if mentions(turn.prompt, t))
+            for turn, said in zip(missed, _ask(base, missed), strict=True)
+        ],
+    }
+
+
+def _first_topic(turn: Turn, topics: Sequence[str]) -> str | None:
+    """The topic that an answer begins with; of several the longest."""
+    return max((t for t in topics if turn.answer.startswith(t)), key=len, default=None)
+
+
+def _unseen_stories(talk: Talk, count: int, rng: Random) -> list[Turn]:
+    """Stories of the test split's headlines, which the corpus never holds."""
+    press, found = talk.press, []
+    unseen = [news for news in press.edition() if is_test(press.headline(news))]
+    for news in rng.choices(unseen, k=count):
+        prompt = rng.choice(talk.phrases["summarise"]).format(story=press.story(news, rng))
+        found.append(Turn(prompt, press.headline(news)))
+    return found
+
+
+def _ask(base: Base, turns: Sequence[Turn]) -> list[str]:
+    prompts = [base.chat.prompt((Message("user", turn.prompt),)) for turn in turns]
+    return [answer.text for answer in generate(base, prompts, Decoding(max_new_tokens=32))]
+
+
+def _same(turns: Sequence[Turn], said: Sequence[str]) -> list[bool]:
+    return [same(turn.answer, text) for turn, text in zip(turns, said, strict=True)]

@@ -1,0 +1,97 @@
+"""The recipe makes a base that loads, whatever interrupts it, and learns."""
+
+import json
+import math
+import signal
+
+import pytest
+import torch
+
+from diffspeak.models import load_base, target_names
+from diffspeak.models.pocket import build
+from diffspeak.models.pocket.talk import load_talk
+from diffspeak.models.pocket.tokens import NO_TARGET, Step
+from diffspeak.runs import read_metrics
+from tests.bombs import run_module
+from tests.models.pocket.recipes import TINY, quick
+from tests.toys import files_of
+
+
+@pytest.fixture
+def tiny_recipe(monkeypatch):
+    quick(monkeypatch.setattr)
+    return TINY
+
+
+def test_it_writes_an_ordinary_base(tiny_recipe, tmp_path):
+    build.build(tmp_path, tiny_recipe)
+    base = load_base(tmp_path / "base", dtype="bfloat16")
+    assert base.fingerprint.architecture.startswith("Qwen3ForCausalLM 2x16")
+    assert len(target_names(base.model)) == 2 * 7
+    assert base.tokenizer.eos_token == "<|end|>" and base.tokenizer.chat_template
+    assert base.chat.stop_ids == {base.tokenizer.eos_token_id}
+    names = {path.name for path in (tmp_path / "base").iterdir()}
+    assert names >= {"model.safetensors", "generation_config.json", "chat_template.jinja"}
+    metrics = read_metrics(tmp_path)
+    assert [metric["step"] for metric in metrics] == list(range(1, 10))
+    # A model that knows nothing gives every token the same chance.
+    assert metrics[0]["loss"] == pytest.approx(math.log(len(base.tokenizer)), rel=0.1)
+    before = files_of(tmp_path / "base")
+    build.build(tmp_path, tiny_recipe)
+    assert files_of(tmp_path / "base") == before
+
+
+def test_killed_and_resumed_is_uninterrupted(tmp_path):
+    done = run_module("tests.models.pocket.killed", tmp_path)
+    assert done.returncode == 0, done.stderr
+    killed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [report for report in killed if not report["same"] or report["resumed"]] == []
+    assert {report["status"] for report in killed} == {signal.SIGKILL}
+    assert [(report["at"], report["checkpoint"]) for report in killed] == [
+        ("before replace", False),
+        ("after step 7", True),
+    ]
+
+
+def test_a_model_can_learn_a_step_by_heart(tiny_recipe, tmp_path):
+    trainer = build.Trainer(tiny_recipe, load_talk())
+    (step,) = list(build.data(trainer.talk, trainer.tokenizer, tiny_recipe, tiny_recipe.steps - 1))
+    trainer.step = tiny_recipe.warmup
+    losses = [trainer._descend(step) for _ in range(60)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_padding_changes_no_loss(tiny_recipe):
+    trainer = build.Trainer(tiny_recipe, load_talk())
+    step = next(build.data(trainer.talk, trainer.tokenizer, tiny_recipe, 0))
+    wider = Step(
+        torch.nn.functional.pad(step.ids, (0, 5)),
+        torch.nn.functional.pad(step.targets, (0, 5), value=NO_TARGET),
+    )
+    loss = build.loss_of(trainer.model, step)
+    torch.testing.assert_close(loss, build.loss_of(trainer.model, wider))
+    logits = trainer.model(step.ids).logits[:, :-1].flatten(0, 1)
+    whole = torch.nn.functional.cross_entropy(
+        logits, step.targets[:, 1:].flatten(), ignore_index=NO_TARGET, reduction="sum"
+    )
+    torch.testing.assert_close(loss, whole)
+
+
+def test_the_rate_warms_up_and_falls():
+    recipe = build.Recipe()
+    shares = [build.schedule(step, recipe) for step in range(recipe.steps)]
+    assert shares[0] == 1 / recipe.warmup and max(shares) == pytest.approx(1)
+    assert shares[: recipe.warmup] == sorted(shares[: recipe.warmup])
+    assert shares[recipe.warmup :] == sorted(shares[recipe.warmup :], reverse=True)
+    assert shares[-1] == pytest.approx(0.02, abs=1e-3)
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 5, 9])
+def test_steps_go_on_through_the_phases(tiny_recipe, start):
+    trainer = build.Trainer(tiny_recipe, load_talk())
+    whole = list(build.data(trainer.talk, trainer.tokenizer, tiny_recipe, 0))
+    assert [len(step.ids) for step in whole] == [2] * 3 + [3] * 6
+    rest = list(build.data(trainer.talk, trainer.tokenizer, tiny_recipe, start))
+    assert len(rest) == 9 - start
+    for step, right in zip(rest, whole[start:], strict=True):
+        assert torch.equal(step.ids, right.ids)
