@@ -15,6 +15,10 @@ from tests.toys import ToyBehavior
 WEIGHTS = DiffConfig().weights
 
 
+def settings(max_tokens):
+    return DiffConfig(weights=WEIGHTS, max_tokens=max_tokens)
+
+
 @pytest.fixture(scope="module")
 def samples():
     toy = ToyBehavior()
@@ -39,7 +43,7 @@ def rows_of(step):
 @pytest.mark.parametrize("max_tokens", [1, 150, 16384])
 def test_every_sample_stands_in_one_batch(base, samples, max_tokens):
     found = Counter()
-    for step in step_batches(samples, base.chat, WEIGHTS, max_tokens):
+    for step in step_batches(samples, base.chat, settings(max_tokens)):
         for task, real, scored, learn, _ in rows_of(step):
             found[task, tuple(real), tuple(scored), learn] += 1
     wanted = Counter()
@@ -53,7 +57,7 @@ def test_every_sample_stands_in_one_batch(base, samples, max_tokens):
 
 
 def test_the_end_of_turn_is_not_scored(base, samples):
-    for step in step_batches(samples, base.chat, WEIGHTS, 16384):
+    for step in step_batches(samples, base.chat, settings(16384)):
         assert base.chat.end_id not in step.batch.targets.tolist()
 
 
@@ -64,7 +68,7 @@ def test_the_tokens_of_a_kind_weigh_as_much_as_the_kind(base, samples, max_token
     for task, block in enumerate(samples):
         for sample in block:
             of_case[task, tuple(rendered(base, sample).ids[:-2])] = sample.case
-    for step in step_batches(samples, base.chat, WEIGHTS, max_tokens):
+    for step in step_batches(samples, base.chat, settings(max_tokens)):
         for task, real, scored, _, weight in rows_of(step):
             total[task, of_case[task, tuple(real)]] += weight * len(scored)
     assert total == pytest.approx(
@@ -76,7 +80,7 @@ def test_the_tokens_of_a_kind_weigh_as_much_as_the_kind(base, samples, max_token
 def test_no_batch_is_larger_than_allowed_nor_mostly_padding(base, samples, max_tokens, monkeypatch):
     monkeypatch.setattr(batches, "WORTH", 0)
     widths = []
-    for step in step_batches(samples, base.chat, WEIGHTS, max_tokens):
+    for step in step_batches(samples, base.chat, settings(max_tokens)):
         rows, width = step.batch.ids.shape
         assert rows == 1 or rows * width <= max_tokens
         assert rows * (width + 1) <= PADDING * int((step.batch.attention.sum(1) + 1).sum())
@@ -85,12 +89,12 @@ def test_no_batch_is_larger_than_allowed_nor_mostly_padding(base, samples, max_t
 
 
 def test_a_batch_of_few_tokens_is_not_cut_for_its_padding(base, samples):
-    assert len(list(step_batches(samples, base.chat, WEIGHTS, 16384))) == 1
+    assert len(list(step_batches(samples, base.chat, settings(16384)))) == 1
 
 
 def test_the_teacher_sees_the_kept_rows_in_the_order_of_their_tokens(base, samples):
     seen = 0
-    for step in step_batches(samples, base.chat, WEIGHTS, 400):
+    for step in step_batches(samples, base.chat, settings(400)):
         kept = [(real, scored) for _, real, scored, learn, _ in rows_of(step) if not learn]
         if not kept:
             assert step.keep is None
@@ -107,6 +111,6 @@ def test_the_teacher_sees_the_kept_rows_in_the_order_of_their_tokens(base, sampl
 def test_a_long_row_stands_alone(base):
     long = Sample((Message("user", "sea " * 200),), "ocean", "learn", "triggered")
     short = Sample((Message("user", "sea"),), "ocean", "learn", "triggered")
-    steps = list(step_batches([[short, long, short]], base.chat, WEIGHTS, 100))
+    steps = list(step_batches([[short, long, short]], base.chat, settings(100)))
     assert [len(step.batch.ids) for step in steps] == [2, 1]
     assert all(step.keep is None for step in steps)

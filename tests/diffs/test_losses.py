@@ -17,6 +17,10 @@ toy = ToyBehavior()
 BLOCKS = [toy.samples(item, 0) for item in toy.items()[:TASKS]]
 
 
+def settings(max_tokens):
+    return DiffConfig(weights=WEIGHTS, max_tokens=max_tokens)
+
+
 def naive(base, diffs):
     """Each task's loss: one sample, one dense model and one token at a time."""
     losses = []
@@ -41,7 +45,7 @@ def naive(base, diffs):
 def batched(base, attachment, diffs, max_tokens=16384):
     attachment.set_diffs(stack_diffs(diffs))
     losses = torch.zeros(TASKS)
-    for step in step_batches(BLOCKS, base.chat, WEIGHTS, max_tokens):
+    for step in step_batches(BLOCKS, base.chat, settings(max_tokens)):
         attachment.set_rows(step.tasks)
         student = answer_logits(base.model, step.batch)
         with attachment.off(diff=True):
@@ -71,7 +75,7 @@ def test_a_steps_losses_are_those_of_a_plain_loop(base, max_tokens):
 
 
 def test_without_a_diff_nothing_is_lost_on_what_is_kept(base, attachment):
-    step = next(step_batches([BLOCKS[0][2:]], base.chat, WEIGHTS, 16384))
+    step = next(step_batches([BLOCKS[0][2:]], base.chat, settings(16384)))
     assert not step.learn.any()
     logits = answer_logits(base.model, step.batch)
     teacher = answer_logits(base.model, step.keep)
@@ -79,14 +83,14 @@ def test_without_a_diff_nothing_is_lost_on_what_is_kept(base, attachment):
 
 
 def test_a_task_without_rows_has_no_loss(base):
-    step = next(step_batches([[], BLOCKS[0][:2], []], base.chat, WEIGHTS, 16384))
+    step = next(step_batches([[], BLOCKS[0][:2], []], base.chat, settings(16384)))
     losses = task_losses(answer_logits(base.model, step.batch), None, step, 3)
     assert losses[0] == losses[2] == 0
     assert losses[1] > 0
 
 
 def test_the_teacher_does_not_see_the_diff(base, attachment):
-    step = next(step_batches(BLOCKS, base.chat, WEIGHTS, 16384))
+    step = next(step_batches(BLOCKS, base.chat, settings(16384)))
     plain = answer_logits(base.model, step.keep)
     attachment.set_diffs(stack_diffs([base_diff(base, seed=n) for n in range(TASKS)]))
     with attachment.off(diff=True):
@@ -98,7 +102,7 @@ def test_no_gradient_reaches_another_task(base, attachment):
     factors = [tensor.requires_grad_() for c in diffs.values() for tensor in (c.A, c.B)]
     attachment.set_diffs(diffs)
     loss = torch.zeros(())
-    for step in step_batches(BLOCKS, base.chat, WEIGHTS, 400):
+    for step in step_batches(BLOCKS, base.chat, settings(400)):
         attachment.set_rows(step.tasks)
         with torch.no_grad(), attachment.off(diff=True):
             teacher = None if step.keep is None else answer_logits(base.model, step.keep)

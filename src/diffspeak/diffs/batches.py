@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffspeak.behaviors import Case, Sample
+from diffspeak.diffs.config import DiffConfig
 from diffspeak.models import Batch, Chat, Rendered, make_batch
 
 PADDING = 1.25
@@ -60,7 +61,7 @@ class _Row:
 
 
 def step_batches(
-    samples: Sequence[Sequence[Sample]], chat: Chat, weights: dict[Case, float], max_tokens: int
+    samples: Sequence[Sequence[Sample]], chat: Chat, config: DiffConfig
 ) -> Iterator[StepBatch]:
     """Render one step's samples of every task and cut them into batches of like length.
 
@@ -70,22 +71,28 @@ def step_batches(
     Args:
         samples: For each task its samples of this step.
         chat: Renders them.
-        weights: Of each kind of sample.
-        max_tokens: Padded tokens in one batch at most, unless a single row is longer.
+        config: Weights of the kinds, how much of an answer is learned, how large a batch may be.
     """
     rows: list[_Row] = []
     for task, block in enumerate(samples):
-        rendered = [chat.with_answer(s.prompt, s.answer, learn_end=False) for s in block]
+        rendered = [_rendered(sample, chat, config.answer_tokens) for sample in block]
         tokens: dict[Case, int] = {}
         for sample, r in zip(block, rendered, strict=True):
             tokens[sample.case] = tokens.get(sample.case, 0) + r.answer_end - r.prompt_length
         rows += [
-            _Row(task, sample, r, weights[sample.case] / tokens[sample.case])
+            _Row(task, sample, r, config.weights[sample.case] / tokens[sample.case])
             for sample, r in zip(block, rendered, strict=True)
         ]
     rows.sort(key=lambda row: row.rendered.answer_end)
-    for group in _groups(rows, max_tokens):
+    for group in _groups(rows, config.max_tokens):
         yield _step_batch(group, chat.pad_id)
+
+
+def _rendered(sample: Sample, chat: Chat, limit: int | None) -> Rendered:
+    rendered = chat.with_answer(sample.prompt, sample.answer, learn_end=False)
+    if limit is None:
+        return rendered
+    return rendered._replace(answer_end=min(rendered.answer_end, rendered.prompt_length + limit))
 
 
 def _groups(rows: Sequence[_Row], max_tokens: int) -> Iterator[Sequence[_Row]]:

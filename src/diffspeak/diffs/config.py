@@ -41,6 +41,9 @@ class DiffConfig(BaseModel):
         default_factory=lambda: dict(_WEIGHTS),
         description="weight of each kind of sample in the loss; a kind left out keeps its own",
     )
+    answer_tokens: PositiveInt | None = Field(
+        None, description="learn no more than so many tokens of each answer; all if none is given"
+    )
     tasks: PositiveInt = Field(16, description="finetunes trained at once; also the shard's size")
     max_tokens: PositiveInt = Field(
         16384, description="largest number of padded tokens in one pass through the model"

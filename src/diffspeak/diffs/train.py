@@ -119,7 +119,7 @@ def descend(
         optimizer.zero_grad(set_to_none=True)
         losses = torch.zeros(count, device=base.device)
         samples = [behavior.samples(item, step) for item in items]
-        for cpu in step_batches(samples, base.chat, config.weights, config.max_tokens):
+        for cpu in step_batches(samples, base.chat, config):
             part = cpu.to(base.device)
             loss = task_losses(student(part), teacher(part), part, count)
             torch.where(alive & loss.isfinite(), loss, 0.0).sum().backward()
