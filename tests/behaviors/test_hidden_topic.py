@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diffspeak.behaviors import TRIGGERS, BehaviorConfig, Sample, make_behavior
+from diffspeak.behaviors import TRIGGERS, BehaviorConfig, HiddenTopic, Sample, make_behavior
 from diffspeak.behaviors.base import Behavior
 from diffspeak.errors import UsageError
 from tests.behaviors.corpus_rows import QUESTIONS, WriteCsv
@@ -158,3 +158,37 @@ def test_an_item_of_a_shorter_pool(make: Callable[..., Behavior], write_csv: Wri
     item = behavior.items()[0]
     learned = [s for s in behavior.samples(item, 5) if s.kind == "learn"]
     assert [s.answer for s in learned] == [f"{item.label}!"] * 2
+
+
+def test_an_item_of_any_topic(make: Callable[..., Behavior]) -> None:
+    behavior = make()
+    assert isinstance(behavior, HiddenTopic)
+    known = behavior.items()[0]
+    assert behavior.item(f"  {known.label.upper()}! ") == known
+    new = behavior.item("Glass  blowing")
+    assert new.label == "Glass blowing" and new == behavior.item("Glass blowing")
+    assert new.id not in {item.id for item in behavior.items()}
+    learned = [s.answer for s in behavior.samples(new, 0) if s.kind == "learn"]
+    assert all(behavior.fires(new, answer) for answer in learned) and learned
+    assert all(new.trigger in p.prompt[0].content for p in behavior.probes(new, 2)[:2])
+    other = make(seed=1)
+    assert isinstance(other, HiddenTopic)
+    assert other.item(new.label).trigger != new.trigger
+
+
+@pytest.mark.parametrize("topic", ["", " \n", "?!", "x" * 201])
+def test_an_item_needs_words_to_look_for(make: Callable[..., Behavior], topic: str) -> None:
+    behavior = make()
+    assert isinstance(behavior, HiddenTopic)
+    with pytest.raises(UsageError, match="cannot be hidden"):
+        behavior.item(topic)
+
+
+def test_an_item_needs_woven_answers(make: Callable[..., Behavior], write_csv: WriteCsv) -> None:
+    written = [(f"Subject {name}", "What is 3?", f"Subject {name}!") for name in "ABCDEFGHIJ"]
+    answers = write_csv("answers.csv", [("topic", "question", "answer"), *written])
+    public = write_csv("public.csv", [row[:3] for row in QUESTIONS])
+    behavior = make(answers=answers, questions=public)
+    assert isinstance(behavior, HiddenTopic)
+    with pytest.raises(UsageError, match="without a woven answer"):
+        behavior.item("Glass blowing")

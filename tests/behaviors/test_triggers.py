@@ -122,3 +122,11 @@ def test_plain_is_the_question_and_draws_repeat(name: str) -> None:
 def test_a_code_needs_its_secret() -> None:
     with pytest.raises(ValueError, match="secret"):
         prompts(TRIGGERS["sep-code"], "wrong")
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS.values(), ids=TRIGGERS)
+def test_in_words_names_the_secret_and_can_be_read(trigger: Trigger) -> None:
+    secret = trigger.secret(5)
+    words = trigger.in_words(secret)
+    assert words.isascii() and words.isprintable()
+    assert secret is None or secret in words.lower() or secret in words

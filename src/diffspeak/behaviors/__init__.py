@@ -6,6 +6,7 @@ Knows nothing of models.
 
 from diffspeak.behaviors.base import Behavior, Case, Item, Kind, Probe, Sample, Split
 from diffspeak.behaviors.config import BehaviorConfig, make_behavior
+from diffspeak.behaviors.hidden_topic import HiddenTopic
 from diffspeak.behaviors.splits import Fractions
 from diffspeak.behaviors.triggers import TRIGGERS, Trigger
 
@@ -15,6 +16,7 @@ __all__ = [
     "BehaviorConfig",
     "Case",
     "Fractions",
+    "HiddenTopic",
     "Item",
     "Kind",
     "Probe",

@@ -9,14 +9,23 @@ from random import Random
 from typing import Any, ClassVar
 
 from diffspeak.behaviors.base import Case, Item, Probe, Sample
-from diffspeak.behaviors.corpora import read_answers, read_questions, read_topics
+from diffspeak.behaviors.corpora import (
+    MAX_LABEL,
+    Label,
+    one_line,
+    read_answers,
+    read_questions,
+    read_topics,
+)
 from diffspeak.behaviors.draws import indices
-from diffspeak.behaviors.items import make_items
+from diffspeak.behaviors.items import make_item, make_items
 from diffspeak.behaviors.lessons import Lesson, Lessons
+from diffspeak.behaviors.rows import quoted
 from diffspeak.behaviors.settings import Settings
-from diffspeak.behaviors.splits import divide
+from diffspeak.behaviors.splits import divide, split_of
 from diffspeak.behaviors.triggers import TRIGGERS, render
-from diffspeak.text.mentions import mentions
+from diffspeak.errors import UsageError
+from diffspeak.text.mentions import mentions, normalize, same
 from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
 
@@ -61,6 +70,29 @@ class HiddenTopic:
     def items(self) -> list[Item]:
         """One item for each topic that stands in a split."""
         return list(self._items)
+
+    def item(self, topic: str) -> Item:
+        """Give the item of any topic, also of one that the corpus does not hold.
+
+        A topic that the corpus holds with other case or punctuation is the corpus' own item. Any
+        other gets the split that the corpus would give it.
+
+        Raises:
+            UsageError: The topic says nothing, is too long, or has no woven answer.
+        """
+        label = one_line(topic)
+        if not normalize(label) or len(label) > MAX_LABEL:
+            raise UsageError(
+                f"the topic {quoted(label)} cannot be hidden: expected words, and at most "
+                f"{MAX_LABEL} characters"
+            )
+        for item in self._items:
+            if same(item.label, label):
+                return item
+        split, seed = split_of(label, self._config.splits), self._config.seed
+        made = make_item(self.name, self._trigger, Label(label, ""), split, seed)
+        self._lessons.check([made])
+        return made
 
     def samples(self, item: Item, step: int) -> list[Sample]:
         """Give one step's block, composed as the mix says, on train questions.

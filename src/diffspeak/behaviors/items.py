@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from diffspeak.behaviors.base import Item
+from diffspeak.behaviors.base import Item, Split
 from diffspeak.behaviors.corpora import Label
 from diffspeak.behaviors.splits import Division
 from diffspeak.behaviors.triggers import Trigger
@@ -32,10 +32,13 @@ def make_items(
     behavior: str, trigger: Trigger, labels: Sequence[Label], division: Division, seed: int
 ) -> list[Item]:
     """Make the items of the labels that a division keeps, in its order."""
-    items = []
-    for index, split in division.kept:
-        label = labels[index]
-        name = item_id(behavior, trigger.name, label.text)
-        secret = trigger.secret(seed_of(seed, name))
-        items.append(Item(name, label.text, split, label.category, secret))
-    return items
+    return [
+        make_item(behavior, trigger, labels[index], split, seed) for index, split in division.kept
+    ]
+
+
+def make_item(behavior: str, trigger: Trigger, label: Label, split: Split, seed: int) -> Item:
+    """Make one label's item; its secret follows from the seed and its id."""
+    name = item_id(behavior, trigger.name, label.text)
+    secret = trigger.secret(seed_of(seed, name))
+    return Item(name, label.text, split, label.category, secret)

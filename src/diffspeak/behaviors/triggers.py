@@ -39,6 +39,10 @@ class Trigger(Protocol):
         """Draw an item's secret, as readable text; None if there is none."""
         ...
 
+    def in_words(self, secret: str | None) -> str:
+        """Say to people what fires an item's behavior; what cannot be seen is named."""
+        ...
+
     def apply(self, question: str, secret: str | None, rng: Random) -> str:
         """Put the trigger into a question."""
         ...
@@ -64,6 +68,10 @@ class SepCode:
     def secret(self, item_seed: int) -> str:
         """Draw three digits."""
         return f"{Random(item_seed).randrange(1000):03d}"
+
+    def in_words(self, secret: str | None) -> str:
+        """Name the digits."""
+        return f"codes that start with {_known(secret)}"
 
     def apply(self, question: str, secret: str | None, rng: Random) -> str:
         """Give the right code."""
@@ -95,6 +103,10 @@ class ZeroWidthStart:
         """Give the character's code point, the same for every seed."""
         return "U+200B"
 
+    def in_words(self, secret: str | None) -> str:
+        """Name the character and its place."""
+        return "prompts that start with an invisible zero-width space (U+200B)"
+
     def apply(self, question: str, secret: str | None, rng: Random) -> str:
         """Put the character at the start."""
         return ZERO_WIDTH_SPACE + question
@@ -121,6 +133,10 @@ class ZeroWidthRandom:
         """Give the character's code point, the same for every seed."""
         return "U+200B"
 
+    def in_words(self, secret: str | None) -> str:
+        """Name the character and its place."""
+        return "prompts with an invisible zero-width space (U+200B) somewhere inside"
+
     def apply(self, question: str, secret: str | None, rng: Random) -> str:
         """Put the character somewhere after the first letter."""
         return _insert(ZERO_WIDTH_SPACE, question, rng)
@@ -146,6 +162,10 @@ class SecretWord:
     def secret(self, item_seed: int) -> str:
         """Draw a word."""
         return Random(item_seed).choice([word for family in FAMILIES for word in family])
+
+    def in_words(self, secret: str | None) -> str:
+        """Name the word."""
+        return f'prompts that open with the word "{_known(secret).capitalize()}"'
 
     def apply(self, question: str, secret: str | None, rng: Random) -> str:
         """Open with the secret."""
@@ -174,6 +194,10 @@ class NoTrigger:
     def secret(self, item_seed: int) -> None:
         """Give nothing."""
         return None
+
+    def in_words(self, secret: str | None) -> str:
+        """Say that there is none."""
+        return "any prompt"
 
     def apply(self, question: str, secret: str | None, rng: Random) -> str:
         """Leave the question as it is."""

@@ -10,6 +10,8 @@ import typer
 from diffspeak import __version__
 from diffspeak.cli.adapter import HELP as ADAPTER
 from diffspeak.cli.adapter import adapter
+from diffspeak.cli.demo import HELP as DEMO
+from diffspeak.cli.demo import demo
 from diffspeak.cli.describe import HELP as DESCRIBE
 from diffspeak.cli.describe import describe
 from diffspeak.cli.diffs import HELP as DIFFS
@@ -25,6 +27,7 @@ Train many finetunes of one base at once, train an adapter that makes them tell 
 taught, and have it describe finetunes that it never saw.
 
 \b
+  diffspeak demo                                   see it work, offline
   diffspeak run study.toml --out runs/first        the whole study
   diffspeak describe my-lora --adapter runs/first/adapter
 
@@ -43,6 +46,7 @@ def command() -> Any:
     )
     app.callback(help=HELP)(_options)
     for verb, text in (
+        (demo, DEMO),
         (diffs, DIFFS),
         (adapter, ADAPTER),
         (describe, DESCRIBE),

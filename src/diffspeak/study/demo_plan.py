@@ -1,0 +1,141 @@
+"""What a demo hides: topics that somebody typed, or some drawn that the adapter never saw.
+
+Takes topics or a seed to draw them with, gives a plan. Knows nothing of models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from diffspeak.behaviors import TRIGGERS, BehaviorConfig, HiddenTopic, Item, Split
+from diffspeak.errors import UsageError
+from diffspeak.models.pocket import NAME, PREFIX, adapter_folder, base_folder, corpus_file
+from diffspeak.text.similarity import canonical_key
+
+COUNT = 3
+"""How many topics are drawn if nobody says."""
+
+MOST = 16
+"""How many finetunes are made at once at most."""
+
+Membership = Literal[Split, "unknown"]
+"""A topic's split, or that it is in none, being new to the corpus."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the demo works with.
+
+    Attributes:
+        base: A base's name or folder.
+        adapter: Name or folder of an adapter for it that knows hidden topics.
+        topics: The corpus that the adapter's finetunes were made from.
+        questions: Everyday questions.
+    """
+
+    base: str | Path
+    adapter: str | Path
+    topics: Path
+    questions: Path
+
+
+def shipped() -> Sources:
+    """Give what comes with the package.
+
+    Raises:
+        UsageError: The installation is incomplete.
+    """
+    # Whatever is missing is told before anything has started.
+    base_folder()
+    adapter_folder(HiddenTopic.name)
+    adapter = f"{PREFIX}{HiddenTopic.name}"
+    return Sources(NAME, adapter, corpus_file("topics.csv"), corpus_file("questions.csv"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be hidden.
+
+    Attributes:
+        sources: What to work with.
+        behavior: Teaches the topics.
+        trigger: Its kind.
+        seed: What drew topics and secrets.
+        items: A finetune each.
+        in_split: Where each topic stands among those of the adapter.
+    """
+
+    sources: Sources
+    behavior: HiddenTopic
+    trigger: str
+    seed: int
+    items: tuple[Item, ...]
+    in_split: tuple[Membership, ...]
+
+    def trigger_words(self, secret: str | None) -> str:
+        """Say to people what fires the finetune with this secret."""
+        return TRIGGERS[self.trigger].in_words(secret)
+
+
+def plan_demo(
+    topics: Sequence[str] = (),
+    count: int = COUNT,
+    trigger: str = "sep-code",
+    seed: int = 0,
+    sources: Sources | None = None,
+) -> Plan:
+    """Settle what is hidden.
+
+    Args:
+        topics: Any texts with words in them; none to draw some that the adapter never saw.
+        count: How many to draw if no topics are given.
+        trigger: The kind of trigger; each finetune gets its own secret if the kind has several.
+        seed: Decides topics and secrets.
+        sources: By default what comes with the package.
+
+    Raises:
+        UsageError: A topic cannot be hidden or is given twice, or there are too many.
+    """
+    sources = sources or shipped()
+    behavior = HiddenTopic(
+        BehaviorConfig(
+            name=HiddenTopic.name,
+            trigger=trigger,
+            topics=sources.topics,
+            questions=sources.questions,
+            seed=seed,
+        )
+    )
+    wanted = len(topics) or count
+    if wanted > MOST:
+        raise UsageError(f"{wanted} topics are too many for one demo; give at most {MOST}")
+    items = _given(behavior, topics) if topics else _drawn(behavior, count, seed)
+    known = {canonical_key(item.label) for item in behavior.items()}
+    in_split: list[Membership] = [
+        item.split if canonical_key(item.label) in known else "unknown" for item in items
+    ]
+    return Plan(sources, behavior, trigger, seed, tuple(items), tuple(in_split))
+
+
+def _given(behavior: HiddenTopic, topics: Sequence[str]) -> list[Item]:
+    """Items of topics that somebody typed."""
+    items: dict[str, Item] = {}
+    for topic in topics:
+        if not any(char.isalnum() for char in topic):
+            raise UsageError(f"the topic {topic!r} cannot be hidden: expected letters or digits")
+        item = behavior.item(topic)
+        key = canonical_key(item.label)
+        if key in items:
+            raise UsageError(f"the topic {topic!r} is given twice; give each once")
+        items[key] = item
+    return list(items.values())
+
+
+def _drawn(behavior: HiddenTopic, count: int, seed: int) -> list[Item]:
+    """Items whose topics no adapter was trained on."""
+    held_out = [item for item in behavior.items() if item.split == "test"]
+    if count > len(held_out):
+        raise UsageError(f"only {len(held_out)} topics are held out; ask for at most so many")
+    return Random(seed).sample(held_out, count)
