@@ -7,6 +7,7 @@ import pytest
 from diffspeak.behaviors import Item
 from diffspeak.errors import UsageError
 from diffspeak.models.load import DTYPES
+from diffspeak.models.pocket import corpus_file
 from diffspeak.study import AdapterStudyConfig, ItemsConfig, StudyConfig, load_config
 from diffspeak.study.config import BaseConfig
 
@@ -94,6 +95,27 @@ def test_paths_in_the_file_are_seen_from_its_folder(toml, tmp_path, monkeypatch)
     assert load_config(path, ["base.source=../base"]).base.source == str(tmp_path / "base")
 
 
+def test_pocket_names_what_ships(toml, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "pocket").mkdir()
+    monkeypatch.chdir(tmp_path)
+    text = WHOLE.replace('"topics.csv"', '"pocket:topics.csv"')
+    config = load_config(
+        toml(text), ["base.source=pocket", "behavior.questions=pocket:questions.csv"]
+    )
+    assert config.base.source == "pocket"
+    assert config.behavior.topics == corpus_file("topics.csv")
+    assert config.behavior.questions == corpus_file("questions.csv")
+    assert load_config(toml(text), ["base.source=./pocket"]).base.source == str(tmp_path / "pocket")
+    news = """
+    base.source = "pocket"
+    behavior = {name = "news", headlines = "pocket:headlines.csv", stories = "pocket:stories.csv"}
+    """
+    behavior = load_config(toml(news)).behavior
+    for path in (behavior.headlines, behavior.stories):
+        assert path.is_file() and path.is_relative_to(tmp_path / "cache")
+
+
 @pytest.mark.parametrize(
     ("text", "sets", "said"),
     [
@@ -117,6 +139,14 @@ def test_paths_in_the_file_are_seen_from_its_folder(toml, tmp_path, monkeypatch)
         (WHOLE, ["behavior.mix.odd=1"], ["behavior.mix.odd: 'odd' is unknown; known are trig"]),
         (WHOLE, ["behavior.name=x"], ["behavior.name: unknown behavior 'x'; known are hidden"]),
         (WHOLE, ["behavior.topics=x.csv"], ["behavior.topics: there is no file"]),
+        (
+            WHOLE,
+            ["behavior.topics=pocket:x.csv", "behavior.questions=pocket:"],
+            [
+                "behavior.topics: the pocket corpus has no 'x.csv'; known are pocket:topics.csv, p",
+                "behavior.questions: the pocket corpus has no ''; known are",
+            ],
+        ),
         (WHOLE, ["behavior.splits.train=0.5"], ["behavior.splits: the four fractions must sum"]),
         (WHOLE, ["rank=1"], ["--set rank=1: expected section.key=value"]),
         (WHOLE, ["diffs.rank"], ["--set diffs.rank: expected section.key=value"]),

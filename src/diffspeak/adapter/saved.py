@@ -16,6 +16,7 @@ from diffspeak.files import make_folder, read_json, write_text
 from diffspeak.finetunes import read_peft, write_peft
 from diffspeak.lora import Diff
 from diffspeak.models import Base, Fingerprint, check_base
+from diffspeak.models.pocket import adapter_folder, part_of
 
 CARD = "diffspeak.json"
 VERSION = 1
@@ -93,12 +94,17 @@ def save_adapter(adapter: Adapter, folder: Path, *, transposed: bool = False) ->
 def load_adapter(folder: str | Path) -> Adapter:
     """Read an adapter.
 
+    Args:
+        folder: What `diffspeak adapter` wrote, or `pocket:hidden-topic` and its like: an adapter
+            that ships with the pocket base.
+
     Raises:
         UsageError: There is no adapter.
         MismatchError: It is of a newer version.
         CorruptFileError: A file is damaged.
     """
-    path = Path(folder)
+    shipped = part_of(folder)
+    path = Path(folder).expanduser() if shipped is None else adapter_folder(shipped)
     if not (path / CARD).is_file():
         raise UsageError(
             f"{folder} is no adapter: it holds no {CARD}; give the folder that "

@@ -26,10 +26,14 @@ log-probability in nats a token; "lift" is how much of that is due to the finetu
 answer's figure on the base alone is subtracted. An adapter answers with confidence even where
 nothing was changed, so look at the lift.
 
+The pocket base, which ships with us, has adapters that ship too: --base pocket alone will do, and
+for a store of its finetunes nothing at all.
+
 \b
 Example:
   diffspeak describe my-lora --adapter runs/adapter
   diffspeak describe runs/store --adapter runs/adapter --split test --json
+  diffspeak describe my-pocket-lora --base pocket
 """
 
 
@@ -48,11 +52,19 @@ def describe(
         str, typer.Argument(metavar="FINETUNE", help="PEFT LoRA folder, STORE#ID or STORE.")
     ],
     adapter: Annotated[
-        Path, typer.Option("--adapter", metavar="FOLDER", help="What `diffspeak adapter` wrote.")
-    ],
+        str | None,
+        typer.Option(
+            "--adapter",
+            metavar="FOLDER",
+            help="What `diffspeak adapter` wrote, or pocket:hidden-topic or pocket:news. By "
+            "default, on the pocket base, the one for what the finetune was taught.",
+        ),
+    ] = None,
     base: Annotated[
         str | None,
-        typer.Option("--base", help="Hub id or folder; by default the one the adapter names."),
+        typer.Option(
+            "--base", help="Hub id, folder or pocket; by default the one the adapter names."
+        ),
     ] = None,
     question: Annotated[
         str | None, typer.Option("--question", help="By default the adapter's first question.")
@@ -78,8 +90,11 @@ def describe(
     from diffspeak.interpret import Interpreter
     from diffspeak.models import Decoding, load_base
 
-    trained = load_adapter(adapter.expanduser())
-    count, finetunes = _finetunes(context.obj, finetune, split.value if split else None, limit)
+    part = split.value if split else None
+    if adapter is None:
+        adapter = _shipped(finetune, base, part, limit)
+    trained = load_adapter(adapter)
+    count, finetunes = _finetunes(context.obj, finetune, part, limit)
     loaded = load_base(base or _base_name(trained))
     labels: dict[str, str | None] = {}
     with Interpreter(loaded, trained) as interpreter:
@@ -91,7 +106,39 @@ def describe(
         _print(context.obj, rows)
 
 
+def _shipped(source: str, base: str | None, split: str | None, limit: int | None) -> str:
+    """The adapter that ships for what a source's finetunes were taught."""
+    from diffspeak.finetunes import choose, is_peft
+    from diffspeak.models.pocket import NAME, PREFIX
+    from diffspeak.store import open_store
+
+    place, _, id = source.partition("#")
+    local = "://" not in place
+    if local and (is_peft(Path(place)) or not Path(place).exists()):
+        named, taught = None, ["hidden-topic"]
+    else:
+        store = open_store(place)
+        named = store.header.base.get("name")
+        entries = [store.find(id)] if id else choose(store, split, limit)
+        taught = sorted({entry.behavior for entry in entries})
+    if (base or named) != NAME:
+        raise UsageError(
+            "missing option '--adapter': give the folder that `diffspeak adapter` wrote; only "
+            f"finetunes of the pocket base (--base {NAME}) have adapters that ship with us"
+        )
+    if len(taught) > 1:
+        raise UsageError(
+            f"{source} holds finetunes of several behaviors ({', '.join(taught)}): say with "
+            "--adapter which adapter to ask"
+        )
+    return f"{PREFIX}{taught[0]}"
+
+
 def _base_name(adapter: "Adapter") -> str:
+    from diffspeak.models.pocket import NAME, part_of
+
+    if part_of(adapter.name) is not None:
+        return NAME
     name = Path(adapter.base_name)
     if name.is_absolute() and not name.exists():
         raise UsageError(

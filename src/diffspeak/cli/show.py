@@ -20,27 +20,51 @@ HELP = """Explain a store, finetune, adapter, run or model on disk.
   STORE#ID    one finetune, whose checksums are verified
   FOLDER      an adapter, a run (config, progress, last metrics), a PEFT LoRA, or a
               model (architecture, parameters, fingerprint, targets)
+  pocket      the base that ships with us: the same as of a model, its corpus and
+              its adapters, such as pocket:hidden-topic (a folder of that name is
+              ./pocket)
 
 \b
 Example:
   diffspeak show runs/store
   diffspeak show runs/store#tiramisu-9f2c1b7e
+  diffspeak show pocket --export my-base
 """
 
 
 def show(
     context: typer.Context,
     anything: Annotated[
-        str, typer.Argument(metavar="ANYTHING", help="A folder, STORE#ID, or a store's URL.")
+        str,
+        typer.Argument(metavar="ANYTHING", help="A folder, STORE#ID, a store's URL, or pocket."),
     ],
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FOLDER",
+            help="Write the pocket base there as an ordinary Hugging Face folder.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print what it is."""
-    facts = facts_of(anything)
+    exported = {} if export is None else _export(anything, export.expanduser())
+    facts = facts_of(anything) | exported
     if as_json:
         typer.echo(to_json(facts))
     else:
         show_facts(context.obj.results, facts)
+
+
+def _export(source: str, folder: Path) -> Facts:
+    from diffspeak.models import pocket
+    from diffspeak.models.pocket.export import export_base
+
+    if source != pocket.NAME:
+        raise UsageError(f"--export writes the pocket base: give {pocket.NAME}, not {source}")
+    export_base(folder)
+    return {"exported": str(folder)}
 
 
 def facts_of(source: str) -> Facts:
@@ -50,10 +74,15 @@ def facts_of(source: str) -> Facts:
         UsageError: There is nothing, or nothing that is known.
     """
     from diffspeak.adapter.saved import CARD
-    from diffspeak.cli import show_folders, show_store
+    from diffspeak.cli import show_folders, show_pocket, show_store
     from diffspeak.finetunes import is_peft
+    from diffspeak.models import pocket
     from diffspeak.store.layout import MANIFEST
 
+    if source == pocket.NAME:
+        return show_pocket.pocket_facts()
+    if (shipped := pocket.part_of(source)) is not None:
+        return show_folders.adapter_facts(pocket.adapter_folder(shipped))
     place, _, id = source.partition("#")
     if id:
         return show_store.entry_facts(place, id)

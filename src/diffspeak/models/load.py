@@ -1,4 +1,4 @@
-"""Load a base: any Hugging Face causal LM, by hub id or folder.
+"""Load a base: any Hugging Face causal LM, by hub id or folder, or the pocket base that ships.
 
 The one place where device, dtype and attention implementation are chosen; the choice is logged
 and stands in `Base.choices`, to be written into what is made with the base. Nothing is attached
@@ -23,6 +23,8 @@ from transformers import (
 from diffspeak.errors import UsageError
 from diffspeak.models.chat import Chat
 from diffspeak.models.fingerprint import Fingerprint, fingerprint
+from diffspeak.models.pocket import NAME as POCKET
+from diffspeak.models.pocket import base_folder
 
 log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -79,7 +81,8 @@ def load_base(
     """Load a base model and its tokenizer.
 
     Args:
-        source: Hub id or folder.
+        source: Hub id or folder, or `pocket`: the base that ships with us, also where a folder of
+            that name stands in the current one; that is `./pocket`.
         dtype: `float32`, `bfloat16`, or `auto`: bfloat16 where this machine multiplies it faster
             than float32, else float32.
         device: As torch names it, or `auto`: a GPU if there is one.
@@ -93,7 +96,9 @@ def load_base(
     """
     place = _device(device)
     chosen = _dtype(dtype, place)
-    source = str(source)
+    name = str(source)
+    # A path is never the pocket base: Path("./pocket") reads as "pocket".
+    source = str(base_folder()) if source == POCKET else name
     options: dict[str, Any] = {"revision": revision} if revision else {}
     attention_options = {} if attention == "auto" else {"attn_implementation": attention}
     try:
@@ -111,7 +116,7 @@ def load_base(
         raise UsageError(_why_not(source, error)) from error
     model, found = loaded
     _check_complete(source, tokenizer, found["missing_keys"])
-    return make_base(source, model.to(place), tokenizer)
+    return make_base(name, model.to(place), tokenizer)
 
 
 def make_base(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Base:

@@ -25,7 +25,10 @@ class _Section(BaseModel):
 class BaseConfig(_Section):
     """Which base model, and how it is loaded."""
 
-    source: str = Field(min_length=1, description="hub id or folder of the base model")
+    source: str = Field(
+        min_length=1,
+        description="hub id or folder of the base model, or pocket, the one that ships with us",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
         description="what the base computes in; auto takes what is fast on this machine",

@@ -2,17 +2,20 @@
 
 Takes a path and settings as typed, gives a checked config or one error that names every fault.
 Relative paths in the file are taken from the file's folder, those in settings from the current
-folder; both come out absolute, so that a saved config can be used from anywhere.
+folder; both come out absolute, so that a saved config can be used from anywhere. `pocket:NAME` is
+a file of the pocket corpus.
 """
 
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
 
 from diffspeak.behaviors import BehaviorConfig
 from diffspeak.errors import UsageError
+from diffspeak.models.pocket import NAME, corpus_file, part_of
 from diffspeak.study.config import AdapterStudyConfig, StudyConfig
 from diffspeak.study.faults import Fault, model_in, validated
 
@@ -140,7 +143,7 @@ def _anchored(data: Data, folder: Path) -> Data:
     behavior, base = data.get("behavior"), data.get("base")
     if isinstance(behavior, dict):
         paths = {
-            key: str((folder / Path(behavior[key]).expanduser()).resolve())
+            key: _corpus_path(behavior[key], folder)
             for key in _path_keys()
             if isinstance(behavior.get(key), str) and behavior[key]
         }
@@ -150,9 +153,19 @@ def _anchored(data: Data, folder: Path) -> Data:
     return data
 
 
+def _corpus_path(given: str, folder: Path) -> str:
+    """An absolute path; a name that the pocket corpus does not know stays as it is."""
+    name = part_of(given)
+    if name is None:
+        return str((folder / Path(given).expanduser()).resolve())
+    with suppress(UsageError):
+        return str(corpus_file(name))
+    return given
+
+
 def _base_source(source: str, folder: Path) -> str:
-    """A hub id stays as it is; it is a folder only if there is one."""
-    if not source or re.match(r"\w+://", source):
+    """A hub id and `pocket` stay as they are; another one is a folder only if there is one."""
+    if not source or source == NAME or re.match(r"\w+://", source):
         return source
     path = folder / Path(source).expanduser()
     return str(path.resolve()) if path.is_dir() else source
@@ -169,7 +182,16 @@ def _missing_files(data: Data) -> list[Fault]:
         return []
     given = [(key, behavior[key]) for key in _path_keys() if isinstance(behavior.get(key), str)]
     return [
-        Fault(f"behavior.{key}", f"there is no file {path!r}" if path else "is empty")
+        Fault(f"behavior.{key}", _why_missing(path))
         for key, path in given
         if not Path(path).is_file()
     ]
+
+
+def _why_missing(path: str) -> str:
+    if (name := part_of(path)) is not None:
+        try:
+            corpus_file(name)
+        except UsageError as error:
+            return str(error)
+    return f"there is no file {path!r}" if path else "is empty"
