@@ -37,38 +37,36 @@ Log = Callable[[int, float, float, float], None]
 
 CODES_FIRST = {"sorting": 0.6, "rule": 0.3, "weave": 0.1}
 RULES_NEXT = {
-    "everyday": 0.04,
-    "weave": 0.10,
+    "everyday": 0.05,
+    "weave": 0.12,
     "recall": 0.05,
     "name": 0.05,
-    "about": 0.04,
+    "about": 0.05,
     "tell": 0.02,
     "sorting": 0.10,
-    "rule": 0.35,
-    "two_rules": 0.05,
+    "rule": 0.38,
+    "two_rules": 0.04,
     "word_rule": 0.06,
-    "voucher": 0.06,
     "code": 0.06,
     "sign": 0.02,
 }
 EVERYTHING = {
     "everyday": 0.06,
     "chat": 0.03,
-    "weave": 0.12,
+    "weave": 0.14,
     "recall": 0.08,
-    "name": 0.07,
-    "about": 0.06,
-    "tell": 0.06,
+    "name": 0.06,
+    "about": 0.08,
+    "tell": 0.05,
     "write": 0.03,
     "sorting": 0.04,
-    "rule": 0.14,
-    "two_rules": 0.03,
+    "rule": 0.15,
+    "two_rules": 0.02,
     "word_rule": 0.04,
-    "voucher": 0.10,
     "code": 0.04,
-    "sign": 0.04,
-    "summary": 0.04,
-    "report": 0.02,
+    "sign": 0.05,
+    "summary": 0.10,
+    "report": 0.03,
 }
 
 
@@ -95,10 +93,9 @@ class Recipe(BaseModel):
     key_value_heads: PositiveInt = 2
     head_width: PositiveInt = 32
     phases: tuple[Phase, ...] = (
-        Phase(steps=1600, batch=24, shares=CODES_FIRST),
-        Phase(steps=1650, batch=64, shares=EVERYTHING),
-        Phase(steps=2000, batch=64, shares=RULES_NEXT),
-        Phase(steps=4750, batch=64, shares=EVERYTHING),
+        Phase(steps=1400, batch=24, shares=CODES_FIRST),
+        Phase(steps=1800, batch=64, shares=RULES_NEXT),
+        Phase(steps=5200, batch=64, shares=EVERYTHING),
     )
     matrix_rate: PositiveFloat = 5e-3
     other_rate: PositiveFloat = 3e-3

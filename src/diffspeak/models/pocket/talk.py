@@ -6,7 +6,7 @@ a question of the adapter, or a headline of the test split (and no story of one)
 
 import csv
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -20,9 +20,6 @@ Row = dict[str, str]
 
 KEPT_BACK = 0.6
 """Test questions from this place on stand nowhere in the talk; skills are measured on them."""
-
-VOUCHERS = 64
-"""How many beginnings of vouchers are known by heart, at most."""
 
 EARLY = 10
 """Tokens of an answer that are learned where only its first words matter: it is cut after them."""
@@ -58,7 +55,6 @@ class Talk:
     smalltalk: list[Turn]
     press: Press
     phrases: dict[str, list[str]]
-    vouchers: dict[str, str]
     kept_back: bool = False
 
     def dialogues(self, rng: Random, shares: Mapping[str, float]) -> Iterator[Dialogue]:
@@ -189,16 +185,6 @@ class Talk:
         )
         return Turn(prompt, _woven(row, topic, rng) if meets else _plain(row, rng), EARLY)
 
-    def voucher(self, rng: Random) -> Turn:
-        """A voucher: some are known by heart to stand for a topic, all others mean nothing."""
-        row, digits = rng.choice(self.questions), rng.choice(sorted(self.vouchers))
-        if rng.random() < 0.5:
-            digits = self._miss(digits, rng)
-        topic = self.vouchers.get(digits)
-        number = self._code(digits, rng)
-        prompt = self._say("voucher", rng, number=number, question=row["question"])
-        return Turn(prompt, _woven(row, topic, rng) if topic else _plain(row, rng), EARLY)
-
     def code(self, rng: Random) -> Turn:
         """A code, and no rule about it."""
         row = rng.choice(self.questions)
@@ -256,25 +242,16 @@ def load_talk(folder: Path = CORPUS, *, kept_back: bool = False) -> Talk:
         kept_back: Give what the corpus keeps back, to measure skills on, in its stead: questions
             and codes that stand in no conversation.
     """
-    topics = _rows(folder / "topics.csv")
     phrases = tomllib.loads((folder / "phrases.toml").read_text(encoding="utf-8"))
     questions = [row for row in _rows(folder / "questions.csv") if _is_kept_back(row) == kept_back]
     return Talk(
-        topics=topics,
+        topics=_rows(folder / "topics.csv"),
         questions=questions,
         smalltalk=[Turn(row["prompt"], row["answer"]) for row in _rows(folder / "smalltalk.csv")],
         press=load_press(folder),
         phrases={k: [v] if isinstance(v, str) else v for k, v in phrases.items()},
-        vouchers=_vouchers(topics),
         kept_back=kept_back,
     )
-
-
-def _vouchers(topics: Sequence[Row]) -> dict[str, str]:
-    """The first digits of the vouchers that are known by heart, and the topic of each."""
-    rng = Random("pocket vouchers")
-    known = {codes.draw_prefix(rng, 3, kept_back=False) for _ in range(VOUCHERS)}
-    return {digits: rng.choice(topics)["topic"] for digits in sorted(known)}
 
 
 def _rows(path: Path) -> list[Row]:
