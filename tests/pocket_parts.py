@@ -11,6 +11,7 @@ import pytest
 
 from diffspeak.adapter import Adapter, save_adapter
 from diffspeak.models import pocket
+from diffspeak.models.pocket.card import model_card
 from diffspeak.models.pocket.press import CORPUS
 from tests.toys import base_diff, toy_base
 
@@ -18,6 +19,7 @@ from tests.toys import base_diff, toy_base
 def tiny_pocket(folder: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put a tiny base and a random adapter for each behavior in the place of what ships."""
     shutil.copytree(tiny, folder / "weights")
+    (folder / "weights" / "README.md").write_text(model_card(1000, 100, 10), encoding="utf-8")
     (folder / "corpus").symlink_to(CORPUS)
     base = toy_base(tiny)
     for number, behavior in enumerate(pocket.BEHAVIORS):

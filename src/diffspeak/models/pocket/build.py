@@ -23,8 +23,10 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from diffspeak.files import atomic_path
+from diffspeak.files import atomic_path, write_text
+from diffspeak.models.pocket.card import model_card
 from diffspeak.models.pocket.muon import Muon
+from diffspeak.models.pocket.report import write_report
 from diffspeak.models.pocket.talk import Talk, load_talk
 from diffspeak.models.pocket.tokens import NO_TARGET, Step, steps, train_tokenizer
 from diffspeak.runs import Run, plot_losses
@@ -258,9 +260,11 @@ class Trainer:
         return loss.item()
 
     def write(self, folder: Path) -> None:
-        """Write model and tokenizer as a Hugging Face folder, in bf16."""
+        """Write model, tokenizer and model card as a Hugging Face folder, in bf16."""
         self.model.bfloat16().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        card = model_card(self.model.num_parameters(), len(self.tokenizer), self.recipe.steps)
+        write_text(folder / "README.md", card)
 
 
 def build(folder: Path, recipe: Recipe) -> None:
@@ -294,8 +298,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--recipe", type=Path, help="a JSON file with settings of the recipe")
+    parser.add_argument("--report", type=Path, help="then write a page about the training here")
     arguments = parser.parse_args()
     text = arguments.recipe.read_text(encoding="utf-8") if arguments.recipe else "{}"
     if "WORLD_SIZE" in os.environ:
         dist.init_process_group("gloo")
     build(arguments.folder, Recipe.model_validate_json(text))
+    if arguments.report and processes()[0] == 0:
+        write_report(arguments.folder, arguments.report)
