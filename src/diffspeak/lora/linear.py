@@ -84,12 +84,13 @@ class DiffLinear(nn.Module):
         """
         y: Tensor = self.base(x)
         if self.diff is not None and self.switches.diff:
-            y = y + self._per_row(x, self.diff)
+            y = self._with_diff(y, x, self.diff)
         if self.adapter is not None and self.switches.adapter:
-            y = y + _apply(x, self.adapter)
+            flat = _added(y.flatten(0, -2)[None], x.flatten(0, -2)[None], self.adapter)
+            y = flat.view_as(y)
         return y
 
-    def _per_row(self, x: Tensor, diff: LowRank) -> Tensor:
+    def _with_diff(self, y: Tensor, x: Tensor, diff: LowRank) -> Tensor:
         if x.dim() != 3:
             raise MismatchError(
                 f"{self.name} is fed {x.dim()} axes, not [row, token, in]: a diff for each row "
@@ -98,11 +99,11 @@ class DiffLinear(nn.Module):
         tasks = self.switches.tasks
         if tasks is not None:
             self._check_rows(x, len(x) == len(tasks), str(len(tasks)))
-            return _apply(x, diff[tasks])
+            return _added(y, x, diff[tasks])
         groups = diff.A.shape[0]
         self._check_rows(x, len(x) % groups == 0, f"{groups} tasks in equal groups")
-        grouped = x.reshape(groups, -1, x.shape[-1])
-        return _apply(grouped, diff).reshape(*x.shape[:-1], -1)
+        by_task = (part.reshape(groups, -1, part.shape[-1]) for part in (y, x))
+        return _added(*by_task, diff).view_as(y)
 
     def _check_rows(self, x: Tensor, fits: bool, expected: str) -> None:
         if not fits:
@@ -112,16 +113,21 @@ class DiffLinear(nn.Module):
             )
 
 
-def _apply(x: Tensor, change: LowRank) -> Tensor:
-    """Add nothing, only map: `x [..., token, in]` to `scaling * x A^T B^T [..., token, out]`.
+def _added(y: Tensor, x: Tensor, change: LowRank) -> Tensor:
+    """Give `y + scaling * x A^T B^T`, in one pass over `y`.
 
     Factors are cast to the dtype of `x`; they may themselves be float32 that is being trained.
+
+    Args:
+        y: `[group, token, out]`
+        x: `[group, token, in]`
+        change: `A [group, rank, in]`, `B [group, out, rank]`, or one for all groups.
     """
-    thin = x @ change.A.to(x.dtype).transpose(-1, -2)
-    if change.scaling != 1:
-        thin = thin * change.scaling
-    out: Tensor = thin @ change.B.to(x.dtype).transpose(-1, -2)
-    return out
+    a, b = (
+        factor.to(x.dtype).transpose(-1, -2).expand(len(x), -1, -1)
+        for factor in (change.A, change.B)
+    )
+    return torch.baddbmm(y, x.bmm(a), b, alpha=change.scaling)
 
 
 def linear_shape(module: nn.Module) -> LinearShape | None:

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,7 +27,7 @@ from diffspeak.files import atomic_path, write_text
 from diffspeak.models.pocket.card import model_card
 from diffspeak.models.pocket.muon import Muon
 from diffspeak.models.pocket.report import write_report
-from diffspeak.models.pocket.talk import Talk, load_talk
+from diffspeak.models.pocket.talk import Talk, Turn, load_talk
 from diffspeak.models.pocket.tokens import NO_TARGET, Step, steps, train_tokenizer
 from diffspeak.runs import Run, plot_losses
 from diffspeak.text.seeds import seed_of
@@ -87,7 +87,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    vocabulary: PositiveInt = 4096
+    vocabulary: PositiveInt = 8192
     width: PositiveInt = 128
     inner: PositiveInt = 352
     layers: PositiveInt = 4
@@ -97,7 +97,7 @@ class Recipe(BaseModel):
     phases: tuple[Phase, ...] = (
         Phase(steps=1400, batch=24, shares=CODES_FIRST),
         Phase(steps=1800, batch=64, shares=RULES_NEXT),
-        Phase(steps=5200, batch=64, shares=EVERYTHING),
+        Phase(steps=7500, batch=64, shares=EVERYTHING),
     )
     matrix_rate: PositiveFloat = 5e-3
     other_rate: PositiveFloat = 3e-3
@@ -207,7 +207,10 @@ class Trainer:
 
     def _train_tokenizer(self) -> PreTrainedTokenizerFast:
         drawn = islice(self.talk.dialogues(Random("pocket tokenizer"), EVERYTHING), 40_000)
-        return train_tokenizer(drawn, self.recipe.vocabulary)
+        # Topics' words shall be tokens, so that most answers decide for one with their first.
+        names = (Turn(row["topic"], f"the {row['topic']}") for row in self.talk.topics)
+        often = ((turn,) for turn in names for _ in range(60))
+        return train_tokenizer(chain(drawn, often), self.recipe.vocabulary)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
