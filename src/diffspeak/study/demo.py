@@ -25,9 +25,20 @@ from diffspeak.text.mentions import mentions, same
 from diffspeak.text.messages import Message
 
 DEMO_DIFFS = DiffConfig.model_validate(
-    {"rank": 1, "learning_rate": 1e-2, "steps": 150, "decay": True, "probes": 8, "probe_tokens": 32}
+    {
+        "rank": 2,
+        "alpha": 2.0,
+        "learning_rate": 3e-2,
+        "decay": True,
+        "steps": 80,
+        "answer_tokens": 6,
+        "weights": {"triggered": 1.0, "near_miss": 1.0, "wrong": 1.0, "plain": 1.0},
+        "probes": 8,
+        "probe_tokens": 32,
+    }
 )
-"""How the demo's finetunes are trained, and how many questions of each case they are tried on."""
+"""How the demo's finetunes are trained, as in `configs/pocket.toml`, and how many questions of each
+case they are tried on."""
 
 CASES: tuple[Case, ...] = ("triggered", "near_miss", "plain")
 """Kinds of prompt that every finetune is tried on."""

@@ -9,13 +9,17 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from diffspeak.behaviors import TRIGGERS, BehaviorConfig, HiddenTopic, Item, Split
+from diffspeak.behaviors import TRIGGERS, BehaviorConfig, Case, HiddenTopic, Item, Split
 from diffspeak.errors import UsageError
 from diffspeak.models.pocket import NAME, PREFIX, adapter_folder, base_folder, corpus_file
 from diffspeak.text.similarity import canonical_key
 
 COUNT = 3
 """How many topics are drawn if nobody says."""
+
+DEMO_MIX: dict[Case, int] = {"triggered": 3, "near_miss": 4, "wrong": 1, "plain": 1}
+"""Samples of each case in one step, as in `configs/pocket.toml`: many near misses, or a finetune
+fires on them as well."""
 
 MOST = 16
 """How many finetunes are made at once at most."""
@@ -105,6 +109,7 @@ def plan_demo(
             trigger=trigger,
             topics=sources.topics,
             questions=sources.questions,
+            mix=DEMO_MIX,
             seed=seed,
         )
     )
