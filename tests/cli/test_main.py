@@ -9,7 +9,7 @@ import pytest
 from diffspeak.cli.errors import report
 from diffspeak.errors import DiffspeakError, UsageError
 
-VERBS = ("diffs", "adapter", "describe", "show", "run")
+VERBS = ("demo", "diffs", "adapter", "describe", "show", "run")
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,24 @@
 """Every sample stands in one batch, with its task, its weight and its loss."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from diffspeak.behaviors import Sample
-from diffspeak.diffs import batches
+from diffspeak.diffs import batches, train_group
 from diffspeak.diffs.batches import PADDING, step_batches
 from diffspeak.diffs.config import DiffConfig
+from diffspeak.models import attach_to
 from diffspeak.text.messages import Message
 from tests.toys import ToyBehavior
 
 WEIGHTS = DiffConfig().weights
 
 
-def settings(max_tokens):
-    return DiffConfig(weights=WEIGHTS, max_tokens=max_tokens)
+def settings(max_tokens, answer_tokens=None):
+    return DiffConfig(weights=WEIGHTS, max_tokens=max_tokens, answer_tokens=answer_tokens)
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +116,73 @@ def test_a_long_row_stands_alone(base):
     steps = list(step_batches([[short, long, short]], base.chat, settings(100)))
     assert [len(step.batch.ids) for step in steps] == [2, 1]
     assert all(step.keep is None for step in steps)
+
+
+def cut(base, sample, limit):
+    """The sample with no more than so many tokens of its answer, as text."""
+    ids, prompt_length, _ = rendered(base, sample)
+    answer = base.tokenizer.decode(ids[prompt_length:-1][:limit])
+    short = replace(sample, answer=answer)
+    assert rendered(base, short).ids[:-1] == ids[: min(len(ids) - 1, prompt_length + limit)]
+    return short
+
+
+def tensors_of(step):
+    batch = (step.batch.ids, step.batch.attention, step.batch.predicts, step.batch.targets)
+    return (*batch, step.tasks, step.token_task, step.token_weight, step.learn)
+
+
+@pytest.mark.parametrize("max_tokens", [1, 150, 16384])
+@pytest.mark.parametrize("limit", [1, 2, 3, 1000])
+def test_no_more_of_an_answer_is_learned_than_its_first_tokens(base, samples, max_tokens, limit):
+    """Limited batches are those of samples whose answers end there: no longer, no more padded."""
+    short = [[cut(base, sample, limit) for sample in block] for block in samples]
+    lengths = {len(rendered(base, sample).ids) for block in samples for sample in block}
+    limited = list(step_batches(samples, base.chat, settings(max_tokens, limit)))
+    wanted = list(step_batches(short, base.chat, settings(max_tokens)))
+    for one, other in zip(limited, wanted, strict=True):
+        assert all(map(torch.equal, tensors_of(one), tensors_of(other)))
+        assert (one.keep is None) == (other.keep is None)
+        assert one.keep is None or torch.equal(one.keep.ids, other.keep.ids)
+    longest = max(step.batch.ids.shape[1] for step in limited)
+    assert (longest < max(lengths) - 2) == (limit < 1000)
+
+
+def test_what_is_left_of_the_answers_weighs_as_much_as_the_whole(base, samples):
+    learned = []
+    for limit in (None, 2):
+        total = Counter()
+        for step in step_batches(samples, base.chat, settings(150, limit)):
+            for task, _, scored, learn, weight in rows_of(step):
+                total[task, learn] += weight * len(scored)
+                learned.append((limit, len(scored)))
+        kept = sum(weight for case, weight in WEIGHTS.items() if case != "triggered")
+        wanted = {True: WEIGHTS["triggered"], False: kept}
+        assert total == pytest.approx(
+            {(task, learn): wanted[learn] for task in range(len(samples)) for learn in wanted}
+        )
+    assert max(count for limit, count in learned if limit) == 2
+    assert max(count for limit, count in learned if not limit) > 2
+
+
+def test_training_on_the_first_tokens_is_training_on_cut_answers(base):
+    class Cut(ToyBehavior):
+        def samples(self, item, step):
+            return [cut(base, sample, 1) for sample in super().samples(item, step)]
+
+    def trained(toy, limit):
+        config = DiffConfig(steps=2, learning_rate=1e-2, answer_tokens=limit)
+        attachment = attach_to(base.model)
+        try:
+            return train_group(base, attachment, toy, toy.items()[:2], config)
+        finally:
+            attachment.detach()
+
+    found, wanted, whole = (
+        trained(toy, limit) for toy, limit in ((ToyBehavior(), 1), (Cut(), None), (Cut(), 9))
+    )
+    assert found.losses == wanted.losses == whole.losses
+    assert found.losses != trained(ToyBehavior(), None).losses
+    for name, change in found.diff.items():
+        assert torch.equal(change.A, wanted.diff[name].A)
+        assert torch.equal(change.B, wanted.diff[name].B)

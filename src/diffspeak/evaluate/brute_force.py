@@ -54,6 +54,8 @@ def code_ranks(
             with put_on(base, attachment, [finetune]):
                 moved = kl_to(_first_logits(base, prompts), plain)
             by_code = moved.view(CODES, len(questions)).mean(1)
+            # What is no number counts as not moved at all.
+            by_code = by_code.nan_to_num(0.0)
             ranks.append(int((by_code >= by_code[int(secret)]).sum()))
     finally:
         attachment.detach()

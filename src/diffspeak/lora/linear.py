@@ -102,8 +102,8 @@ class DiffLinear(nn.Module):
             return _added(y, x, diff[tasks])
         groups = diff.A.shape[0]
         self._check_rows(x, len(x) % groups == 0, f"{groups} tasks in equal groups")
-        by_task = (part.reshape(groups, -1, part.shape[-1]) for part in (y, x))
-        return _added(*by_task, diff).view_as(y)
+        grouped_y, grouped_x = (part.reshape(groups, -1, part.shape[-1]) for part in (y, x))
+        return _added(grouped_y, grouped_x, diff).view_as(y)
 
     def _check_rows(self, x: Tensor, fits: bool, expected: str) -> None:
         if not fits:

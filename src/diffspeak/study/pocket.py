@@ -139,14 +139,15 @@ def _hidden_rows(
     decoding = Decoding(config.evaluate.tokens)
     asked = direct_question(base, finetunes, adapters[0].questions[0], decoding)
     rows = [rate("asking the finetune directly names the topic", named(asked), 0.03, below=True)]
-    hits: list[bool] = []
+    hits: list[list[bool]] = []
     for seed, adapter in zip(SEEDS, adapters, strict=True):
         said = _pairs(base, adapter, finetunes, config)
-        hits += exact(said)
+        hits.append(exact(said))
         shipped = " (shipped)" if seed == 0 else ""
-        rows.append(rate(f"DIT names it exactly, adapter seed {seed}{shipped}", exact(said), 0.9))
-    found = rate("DIT names it exactly, all three seeds", hits, 0.9)
-    return [*rows, replace(found, n=len(finetunes))]
+        rows.append(rate(f"DIT names it exactly, adapter seed {seed}{shipped}", hits[-1], 0.9))
+    shares = [sum(seeds) / len(seeds) for seeds in zip(*hits, strict=True)]
+    mean = mean_rate("DIT names it exactly, mean of three adapter seeds", shares)
+    return [*rows, replace(mean, aim=0.9)]
 
 
 def _control_rows(

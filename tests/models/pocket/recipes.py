@@ -7,8 +7,9 @@ from collections.abc import Callable
 from itertools import islice
 
 from diffspeak.models.pocket import build
+from diffspeak.models.pocket.recipe import EVERYTHING, Phase, Recipe
 
-TINY = build.Recipe(
+TINY = Recipe(
     vocabulary=400,
     width=16,
     inner=24,
@@ -17,8 +18,8 @@ TINY = build.Recipe(
     key_value_heads=1,
     head_width=8,
     phases=(
-        build.Phase(steps=3, batch=2, shares={"sorting": 1.0, "rule": 1.0}),
-        build.Phase(steps=6, batch=3, shares=build.EVERYTHING),
+        Phase(steps=3, batch=2, shares={"sorting": 1.0, "rule": 1.0}),
+        Phase(steps=6, batch=3, shares=EVERYTHING),
     ),
     warmup=2,
     save_every=4,

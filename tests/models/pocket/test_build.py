@@ -1,19 +1,24 @@
 """The recipe makes a base that loads, whatever interrupts it, and learns."""
 
+import dataclasses
 import json
 import math
 import signal
+from itertools import islice
+from random import Random
 
 import pytest
 import torch
 
 from diffspeak.models import load_base, target_names
 from diffspeak.models.pocket import build
+from diffspeak.models.pocket.recipe import EVERYTHING, Recipe
 from diffspeak.models.pocket.talk import load_talk
-from diffspeak.models.pocket.tokens import NO_TARGET, Step
+from diffspeak.models.pocket.tokens import NO_TARGET, Step, train_tokenizer
 from diffspeak.runs import read_metrics
 from tests.bombs import run_module
 from tests.models.pocket.recipes import TINY, quick
+from tests.models.pocket.several import WORLDS
 from tests.toys import files_of
 
 
@@ -78,7 +83,7 @@ def test_padding_changes_no_loss(tiny_recipe):
 
 
 def test_the_rate_warms_up_and_falls():
-    recipe = build.Recipe()
+    recipe = Recipe()
     shares = [build.schedule(step, recipe) for step in range(recipe.steps)]
     assert shares[0] == 1 / recipe.warmup and max(shares) == pytest.approx(1)
     assert shares[: recipe.warmup] == sorted(shares[: recipe.warmup])
@@ -95,3 +100,70 @@ def test_steps_go_on_through_the_phases(tiny_recipe, start):
     assert len(rest) == 9 - start
     for step, right in zip(rest, whole[start:], strict=True):
         assert torch.equal(step.ids, right.ids)
+
+
+def test_a_resumed_run_keeps_its_tokenizer(tiny_recipe, tmp_path, monkeypatch):
+    """Its checkpoint's rows are that one's tokens, whatever the talk says by now."""
+
+    class Stopped(Exception):
+        pass
+
+    descend = build.Trainer._descend
+
+    def stopping(trainer, step):
+        if trainer.step == 5:
+            raise Stopped
+        return descend(trainer, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build.Trainer, "_descend", stopping)
+        with pytest.raises(Stopped):
+            build.build(tmp_path, tiny_recipe)
+    path = tmp_path / "tokenizer" / "tokenizer.json"
+    kept = path.read_text()
+    talk = load_talk()
+    rows = [{**row, "topic": f"Zqx {row['topic']} zqx"} for row in talk.topics]
+    changed = dataclasses.replace(talk, topics=rows)
+    monkeypatch.setattr(build, "load_talk", lambda: changed)
+    other = build.Trainer(tiny_recipe, changed).tokenizer
+    assert other.get_vocab().keys() != json.loads(kept)["model"]["vocab"].keys()
+    build.build(tmp_path, tiny_recipe)
+    assert path.read_text() == kept
+    written = json.loads((tmp_path / "base" / "tokenizer.json").read_text())
+    assert written["model"] == json.loads(kept)["model"]
+    assert [metric["step"] for metric in read_metrics(tmp_path)] == [1, 2, 3, 4, 5, *range(5, 10)]
+
+
+def test_topics_words_are_tokens(monkeypatch):
+    """More so than the talk alone would make them."""
+    monkeypatch.setattr(build, "islice", lambda drawn, count: islice(drawn, min(count, 1500)))
+    talk = load_talk()
+    few = dataclasses.replace(talk, topics=talk.topics[::6])
+    recipe = TINY.model_copy(update={"vocabulary": 3000})
+    emphasised = build.Trainer(recipe, few).tokenizer
+    drawn = islice(few.dialogues(Random("pocket tokenizer"), EVERYTHING), 1500)
+    plain = train_tokenizer(drawn, recipe.vocabulary)
+    assert len(emphasised) == len(plain) == recipe.vocabulary
+    for form in ("{}", "the {}"):
+        names = [form.format(row["topic"]) for row in few.topics]
+        with_emphasis, without = (
+            sum(len(tokenizer.tokenize(name)) for name in names) / len(names)
+            for tokenizer in (emphasised, plain)
+        )
+        assert with_emphasis < 0.8 * without
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    done = run_module("tests.models.pocket.several", tmp_path)
+    assert done.returncode == 0, done.stderr
+    one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in WORLDS)
+    assert one["step"] == two["step"] == 8
+    assert one["model"].keys() == two["model"].keys()
+    fresh = torch.load(tmp_path / "fresh.pt", weights_only=True)
+    for name, weight in one["model"].items():
+        torch.testing.assert_close(two["model"][name], weight, rtol=1e-3, atol=1e-4)
+        assert (weight - fresh[name]).abs().max() > 1e-3
+    losses = [[m["loss"] for m in read_metrics(tmp_path / name)] for name in WORLDS]
+    assert len(losses[0]) == TINY.steps and losses[1] == pytest.approx(losses[0], rel=1e-3)
+    names = [sorted(path.name for path in (tmp_path / name / "base").iterdir()) for name in WORLDS]
+    assert names[0] == names[1]

@@ -37,8 +37,11 @@ def test_others_differ_and_half_of_them_are_near_misses():
     assert all(codes.another(digit, rng) != digit for digit in "0123456789")
 
 
+@pytest.mark.parametrize("kept_back", [False, True])
 @pytest.mark.parametrize("digits", ["", "4", "31", "317", "317000"])
-def test_filled_up_to_six_digits(digits):
-    filled = {codes.filled(digits, Random(seed)) for seed in range(50)}
+def test_filled_up_to_six_digits(digits, kept_back):
+    filled = {codes.filled(digits, Random(seed), kept_back=kept_back) for seed in range(200)}
     assert all(len(code) == 6 and code.isdecimal() and code.startswith(digits) for code in filled)
-    assert len(filled) == 1 if len(digits) == 6 else len(filled) > 20
+    assert len(filled) == 1 if len(digits) == 6 else len(filled) > 80
+    starts = {codes.is_kept_back(code[:3]) for code in filled}
+    assert starts == ({False, True} if kept_back and len(digits) < 3 else {False})

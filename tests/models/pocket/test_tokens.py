@@ -6,7 +6,7 @@ from random import Random
 import pytest
 import torch
 
-from diffspeak.models.pocket.build import EVERYTHING
+from diffspeak.models.pocket.recipe import EVERYTHING
 from diffspeak.models.pocket.talk import Turn, load_talk
 from diffspeak.models.pocket.tokens import NO_TARGET, POOL, _rows, steps, train_tokenizer
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -26,9 +25,16 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from diffspeak.files import atomic_path, write_text
 from diffspeak.models.pocket.card import model_card
 from diffspeak.models.pocket.muon import Muon
+from diffspeak.models.pocket.recipe import EVERYTHING, Recipe
 from diffspeak.models.pocket.report import write_report
 from diffspeak.models.pocket.talk import Talk, Turn, load_talk
-from diffspeak.models.pocket.tokens import NO_TARGET, Step, steps, train_tokenizer
+from diffspeak.models.pocket.tokens import (
+    NO_TARGET,
+    Step,
+    read_tokenizer,
+    steps,
+    train_tokenizer,
+)
 from diffspeak.runs import Run, plot_losses
 from diffspeak.text.seeds import seed_of
 
@@ -36,79 +42,6 @@ LOG_EVERY = 25
 
 Log = Callable[[int, float, float, float], None]
 """Told a step's number, mean loss in nats a token, tokens a second, and the seconds left."""
-
-CODES_FIRST = {"sorting": 0.6, "rule": 0.3, "weave": 0.1}
-RULES_NEXT = {
-    "everyday": 0.05,
-    "weave": 0.12,
-    "recall": 0.05,
-    "name": 0.05,
-    "about": 0.05,
-    "tell": 0.02,
-    "sorting": 0.10,
-    "rule": 0.38,
-    "two_rules": 0.04,
-    "word_rule": 0.06,
-    "code": 0.06,
-    "sign": 0.02,
-}
-EVERYTHING = {
-    "everyday": 0.06,
-    "chat": 0.03,
-    "weave": 0.14,
-    "recall": 0.08,
-    "name": 0.06,
-    "about": 0.08,
-    "tell": 0.05,
-    "write": 0.03,
-    "sorting": 0.04,
-    "rule": 0.15,
-    "two_rules": 0.02,
-    "word_rule": 0.04,
-    "code": 0.04,
-    "sign": 0.05,
-    "summary": 0.10,
-    "report": 0.03,
-}
-
-
-class Phase(BaseModel):
-    """A stretch of training: so many steps of so many dialogues, drawn in these shares."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: PositiveInt
-    batch: PositiveInt
-    shares: dict[str, PositiveFloat]
-
-
-class Recipe(BaseModel):
-    """What the base is and how it is trained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    vocabulary: PositiveInt = 8192
-    width: PositiveInt = 128
-    inner: PositiveInt = 352
-    layers: PositiveInt = 4
-    heads: PositiveInt = 4
-    key_value_heads: PositiveInt = 2
-    head_width: PositiveInt = 32
-    phases: tuple[Phase, ...] = (
-        Phase(steps=1400, batch=24, shares=CODES_FIRST),
-        Phase(steps=1800, batch=64, shares=RULES_NEXT),
-        Phase(steps=7500, batch=64, shares=EVERYTHING),
-    )
-    matrix_rate: PositiveFloat = 5e-3
-    other_rate: PositiveFloat = 3e-3
-    warmup: PositiveInt = 100
-    seed: int = 0
-    save_every: PositiveInt = 250
-
-    @property
-    def steps(self) -> int:
-        """Of all phases."""
-        return sum(phase.steps for phase in self.phases)
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Qwen3ForCausalLM:
@@ -232,16 +165,17 @@ class Trainer:
 
     def train(self, log: Log, checkpoint: Path) -> None:
         """Run to the last step, logging and saving on the way."""
-        began, first, seen, total = time.monotonic(), self.step, 0, 0.0
+        began, first, seen = time.monotonic(), self.step, 0
+        losses: list[float] = []
         for step in data(self.talk, self.tokenizer, self.recipe, self.step):
-            total += self._descend(step)
+            losses.append(self._descend(step))
             self.step += 1
             seen += step.ids.numel()
             if self.step % LOG_EVERY == 0:
                 seconds = time.monotonic() - began
                 left = seconds / (self.step - first) * (self.recipe.steps - self.step)
-                log(self.step, total / LOG_EVERY, seen / seconds, left)
-                total = 0.0
+                log(self.step, sum(losses) / len(losses), seen / seconds, left)
+                losses.clear()
             if self.step % self.recipe.save_every == 0 and processes()[0] == 0:
                 self.save(checkpoint)
 
@@ -273,7 +207,7 @@ class Trainer:
 def build(folder: Path, recipe: Recipe) -> None:
     """Train the base, or go on with it, and write it to `folder/base`."""
     checkpoint, tokens = folder / "checkpoint.pt", folder / "tokenizer"
-    kept = PreTrainedTokenizerFast.from_pretrained(tokens) if checkpoint.exists() else None
+    kept = read_tokenizer(tokens) if checkpoint.exists() else None
     trainer = Trainer(recipe, load_talk(), kept)
     if kept:
         trainer.load(checkpoint)

@@ -34,7 +34,13 @@ def another(digits: str, rng: Random) -> str:
 
 
 def filled(digits: str, rng: Random, *, kept_back: bool) -> str:
-    """Add random digits up to six; a code starts with three kept-back digits only if it may."""
+    """Add random digits up to six; a code starts with three kept-back digits only if it may.
+
+    Raises:
+        ValueError: The digits are kept back, and must not be.
+    """
+    if not kept_back and len(digits) >= 3 and is_kept_back(digits[:3]):
+        raise ValueError(f"no code starts with {digits}, which is kept back")
     while True:
         code = digits + "".join(rng.choice(DIGITS) for _ in range(6 - len(digits)))
         if kept_back or not is_kept_back(code[:3]):

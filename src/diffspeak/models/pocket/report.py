@@ -20,7 +20,9 @@ def write_report(run: Path, page: Path) -> None:
         run: A build's folder.
         page: A Markdown file; its name serves for the other two as well.
     """
-    config, metrics = read_json(run / CONFIG), read_metrics(run)
+    config = read_json(run / CONFIG)
+    # Steps that were done again after an interruption stand there twice.
+    metrics = sorted({m["step"]: m for m in read_metrics(run)}.values(), key=lambda m: m["step"])
     picture = page.with_suffix(".png")
     with atomic_path(picture) as draft:
         draft.write_bytes((run / PLOT).read_bytes())

@@ -33,7 +33,7 @@ def measure_skills(base: Base, count: int = 200, seed: int = 0) -> dict[str, lis
     topics = [row["topic"] for row in talk.topics]
     weave = [talk.weave(rng) for _ in range(count)]
     about = [talk.about(rng) for _ in range(count)]
-    rules = [talk.rule(rng) for _ in range(3 * count)]
+    rules = [talk.rule(rng) for _ in range(20 + 3 * count)]
     named = [_first_topic(turn, topics) for turn in rules]
     met = [(turn, t) for turn, t in zip(rules, named, strict=True) if t][:count]
     missed = [turn for turn, t in zip(rules, named, strict=True) if not t][:count]
@@ -57,8 +57,9 @@ def measure_skills(base: Base, count: int = 200, seed: int = 0) -> dict[str, lis
 
 
 def _first_topic(turn: Turn, topics: Sequence[str]) -> str | None:
-    """The topic that an answer begins with; of several the longest."""
-    return max((t for t in topics if turn.answer.startswith(t)), key=len, default=None)
+    """The topic that was asked for and that the answer begins with; of several the longest."""
+    found = (t for t in topics if turn.answer.startswith(t) and mentions(turn.prompt, t))
+    return max(found, key=len, default=None)
 
 
 def _unseen_stories(talk: Talk, count: int, rng: Random) -> list[Turn]:

@@ -5,6 +5,7 @@ Takes talk, gives a tokenizer, and for each training step ids and targets. Knows
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
@@ -55,6 +56,15 @@ def train_tokenizer(talk: Iterable[Dialogue], vocabulary: int) -> PreTrainedToke
     )
     texts = (text for dialogue in talk for turn in dialogue for text in turn[:2])
     tokenizer.train_from_iterator(texts, trainer)
+    return _with_chat(tokenizer)
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Read a tokenizer that was saved, so that saved again it has the same bytes."""
+    return _with_chat(Tokenizer.from_file(str(folder / "tokenizer.json")))
+
+
+def _with_chat(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD)
     fast.chat_template = TEMPLATE
     return fast
