@@ -2,6 +2,7 @@
 
 import json
 import math
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from diffspeak.diffs.config import DiffConfig
 from diffspeak.diffs.train import train_group
 from diffspeak.errors import DiffspeakError, MismatchError, UsageError
 from diffspeak.models import Decoding, attach_to, generate, make_base
-from diffspeak.study.demo import CASES, run_demo
-from diffspeak.study.demo_plan import Sources, plan_demo, shipped
+from diffspeak.study.demo import CASES, DEMO_DIFFS, run_demo
+from diffspeak.study.demo_plan import DEMO_MIX, Sources, plan_demo, shipped
 from diffspeak.text.messages import Message
 from tests.families import build_family
 from tests.tiny_diffs import merged
@@ -165,3 +166,11 @@ def test_an_incomplete_installation_is_told_at_once(monkeypatch, tmp_path):
     monkeypatch.setattr("diffspeak.models.pocket._HERE", tmp_path)
     with pytest.raises(UsageError, match="installation is incomplete"):
         shipped()
+
+
+def test_it_trains_as_the_quick_study_does():
+    config = tomllib.loads((Path(__file__).parents[2] / "configs" / "pocket.toml").read_text())
+    assert config["behavior"]["mix"] == DEMO_MIX
+    given = config["diffs"]
+    for name in ("rank", "alpha", "learning_rate", "decay", "steps", "answer_tokens", "weights"):
+        assert getattr(DEMO_DIFFS, name) == given[name], name

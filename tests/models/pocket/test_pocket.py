@@ -69,7 +69,9 @@ def test_what_did_not_ship_is_said(parts):
         lambda: pocket.corpus_file("topics.csv"),
     ]
     for call in calls:
-        with pytest.raises(UsageError, match=f"{parts}.* is missing: the installation is incomp"):
+        with pytest.raises(
+            UsageError, match=f"{parts}.* is missing: this version of diffspeak comes"
+        ):
             call()
     assert pocket.shipped_adapters() == []
 
