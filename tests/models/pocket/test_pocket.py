@@ -70,7 +70,7 @@ def test_what_did_not_ship_is_said(parts):
     ]
     for call in calls:
         with pytest.raises(
-            UsageError, match=f"{parts}.* is missing: this version of diffspeak comes"
+            UsageError, match=f"{parts}.* is missing: this version of diffs"
         ):
             call()
     assert pocket.shipped_adapters() == []
