@@ -69,9 +69,7 @@ def test_what_did_not_ship_is_said(parts):
         lambda: pocket.corpus_file("topics.csv"),
     ]
     for call in calls:
-        with pytest.raises(
-            UsageError, match=f"{parts}.* is missing: this version of diffs"
-        ):
+        with pytest.raises(UsageError, match=f"{parts}.* is missing: this version of diffs"):
             call()
     assert pocket.shipped_adapters() == []
 
