@@ -26,7 +26,8 @@ class StepBatch:
 
     Attributes:
         batch: The rows.
-        tasks: `[row]`, which task each row belongs to.
+        tasks: `[row]`, which task each row belongs to; they lie in order.
+        equal: Every task has as many rows as every other.
         token_task: `[answer token]`, the same for each answer token.
         token_weight: `[answer token]`, what the token's loss counts in its task's loss.
         learn: `[answer token]`, True for cross-entropy, False for KL to the base.
@@ -35,6 +36,7 @@ class StepBatch:
 
     batch: Batch
     tasks: Tensor
+    equal: bool
     token_task: Tensor
     token_weight: Tensor
     learn: Tensor
@@ -45,6 +47,7 @@ class StepBatch:
         return StepBatch(
             self.batch.to(device),
             self.tasks.to(device),
+            self.equal,
             self.token_task.to(device),
             self.token_weight.to(device),
             self.learn.to(device),
@@ -85,7 +88,7 @@ def step_batches(
         ]
     rows.sort(key=lambda row: row.rendered.answer_end)
     for group in _groups(rows, config.max_tokens):
-        yield _step_batch(group, chat.pad_id)
+        yield _step_batch(group, chat.pad_id, len(samples))
 
 
 def _rendered(sample: Sample, chat: Chat, limit: int | None) -> Rendered:
@@ -112,15 +115,19 @@ def _groups(rows: Sequence[_Row], max_tokens: int) -> Iterator[Sequence[_Row]]:
         yield group
 
 
-def _step_batch(rows: Sequence[_Row], pad_id: int) -> StepBatch:
+def _step_batch(unordered: Sequence[_Row], pad_id: int, count: int) -> StepBatch:
+    """Make a batch of some rows of `count` tasks."""
+    rows = sorted(unordered, key=lambda row: row.task)
     batch = make_batch([row.rendered for row in rows], pad_id)
     tasks = torch.tensor([row.task for row in rows])
     learn = torch.tensor([row.sample.kind == "learn" for row in rows])
     weight = torch.tensor([row.weight for row in rows])
     keep = [row.rendered for row in rows if row.sample.kind == "keep"]
+    each = tasks.bincount(minlength=count)
     return StepBatch(
         batch,
         tasks,
+        bool((each == each[0]).all()),
         tasks[batch.rows],
         weight[batch.rows],
         learn[batch.rows],

@@ -63,7 +63,7 @@ def train_group(
     attachment.set_diffs(diff)
 
     def student(step: StepBatch) -> Tensor:
-        attachment.set_rows(step.tasks)
+        attachment.set_rows(None if step.equal else step.tasks)
         return answer_logits(base.model, step.batch)
 
     def teacher(step: StepBatch) -> Tensor | None:

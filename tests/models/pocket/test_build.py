@@ -12,7 +12,7 @@ import torch
 
 from diffspeak.models import load_base, target_names
 from diffspeak.models.pocket import build
-from diffspeak.models.pocket.recipe import EVERYTHING, Recipe
+from diffspeak.models.pocket.recipe import EVERYTHING, Phase, Recipe
 from diffspeak.models.pocket.talk import load_talk
 from diffspeak.models.pocket.tokens import NO_TARGET, Step, train_tokenizer
 from diffspeak.runs import read_metrics
@@ -82,13 +82,17 @@ def test_padding_changes_no_loss(tiny_recipe):
     torch.testing.assert_close(loss, whole)
 
 
-def test_the_rate_warms_up_and_falls():
-    recipe = Recipe()
+def test_the_rate_warms_up_and_falls_and_once_again_from_a_restart():
+    phases = tuple(
+        Phase(steps=steps, batch=2, shares=EVERYTHING, restart=restart)
+        for steps, restart in ((30, None), (50, None), (60, 0.5))
+    )
+    recipe = Recipe(phases=phases, warmup=10)
     shares = [build.schedule(step, recipe) for step in range(recipe.steps)]
-    assert shares[0] == 1 / recipe.warmup and max(shares) == pytest.approx(1)
-    assert shares[: recipe.warmup] == sorted(shares[: recipe.warmup])
-    assert shares[recipe.warmup :] == sorted(shares[recipe.warmup :], reverse=True)
-    assert shares[-1] == pytest.approx(0.02, abs=1e-3)
+    for cycle, peak in ((shares[:80], 1), (shares[80:], 0.5)):
+        assert cycle[0] == pytest.approx(peak / 10) and max(cycle) == pytest.approx(peak)
+        assert cycle[:10] == sorted(cycle[:10]) and cycle[10:] == sorted(cycle[10:], reverse=True)
+        assert cycle[-1] == pytest.approx(0.02 * peak, abs=2e-3)
 
 
 @pytest.mark.parametrize("start", [0, 1, 3, 5, 9])

@@ -65,7 +65,8 @@ def test_every_phase_and_every_setting_stands_on_the_page(reported, recipe):
     lines = [line for line in phases.splitlines() if line]
     for line, phase in zip(lines, recipe.phases, strict=True):
         head, _, shares = line.partition(": ")
-        assert head == f"- {phase.steps} steps of {phase.batch} dialogues"
+        anew = f", the learning rates anew at {phase.restart:g}" if phase.restart else ""
+        assert head == f"- {phase.steps} steps of {phase.batch} dialogues{anew}"
         told = {kind: float(share) for kind, share in (s.split() for s in shares.split(", "))}
         assert told == phase.shares
     for name, value in recipe.model_dump(exclude={"phases"}).items():

@@ -11,7 +11,7 @@ from diffspeak.behaviors.hidden_topic import HiddenTopic
 from diffspeak.behaviors.news import News
 from diffspeak.models.pocket import codes
 from diffspeak.models.pocket.press import Press, is_test
-from diffspeak.models.pocket.recipe import CODES_FIRST, EVERYTHING
+from diffspeak.models.pocket.recipe import CODES_FIRST, EVERYTHING, ONCE_MORE
 from diffspeak.models.pocket.talk import Turn, load_talk
 
 DRAWN = 20_000
@@ -33,8 +33,12 @@ def talk():
 @pytest.fixture(scope="module")
 def turns(talk):
     """All turns of many dialogues."""
-    dialogues = islice(talk.dialogues(Random(0), EVERYTHING), DRAWN)
-    return [turn for dialogue in dialogues for turn in dialogue]
+    return [
+        turn
+        for shares in (EVERYTHING, ONCE_MORE)
+        for dialogue in islice(talk.dialogues(Random(0), shares), DRAWN // 2)
+        for turn in dialogue
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def texts(turns):
 
 
 @pytest.mark.parametrize("kept_back", [False, True])
-@pytest.mark.parametrize("kind", sorted({*EVERYTHING, *CODES_FIRST}))
+@pytest.mark.parametrize("kind", sorted({*EVERYTHING, *CODES_FIRST, *ONCE_MORE}))
 def test_every_kind_can_be_drawn(talk, kind, kept_back):
     talk = load_talk(kept_back=True) if kept_back else talk
     for seed in range(200):

@@ -105,11 +105,21 @@ def summed(model: Qwen3ForCausalLM, loss: Tensor) -> Tensor:
 
 
 def schedule(step: int, recipe: Recipe) -> float:
-    """Give the share of the learning rates: linear warm-up, then a cosine down to a fiftieth."""
-    if step < recipe.warmup:
-        return (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return 0.02 + 0.49 * (1 + math.cos(math.pi * done))
+    """Give the share of the learning rates: linear warm-up, then a cosine down to a fiftieth.
+
+    The same again from each phase that restarts (Loshchilov & Hutter, arXiv 1608.03983).
+    """
+    peak, first, end = 1.0, 0, 0
+    for phase in recipe.phases:
+        if phase.restart is not None and step >= end:
+            peak, first = phase.restart, end
+        elif phase.restart is not None:
+            break
+        end += phase.steps
+    if step - first < recipe.warmup:
+        return peak * (step - first + 1) / recipe.warmup
+    done = (step - first - recipe.warmup) / max(1, end - first - recipe.warmup)
+    return peak * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
 
 
 def data(

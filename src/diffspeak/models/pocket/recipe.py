@@ -39,16 +39,39 @@ EVERYTHING = {
     "summary": 0.10,
     "report": 0.03,
 }
+ONCE_MORE = {
+    "everyday": 0.06,
+    "chat": 0.03,
+    "weave": 0.12,
+    "recall": 0.06,
+    "name": 0.05,
+    "about": 0.15,
+    "tell": 0.04,
+    "write": 0.02,
+    "sorting": 0.04,
+    "rule": 0.20,
+    "two_rules": 0.03,
+    "word_rule": 0.04,
+    "code": 0.05,
+    "sign": 0.04,
+    "summary": 0.05,
+    "report": 0.02,
+}
 
 
 class Phase(BaseModel):
-    """A stretch of training: so many steps of so many dialogues, drawn in these shares."""
+    """A stretch of training: so many steps of so many dialogues, drawn in these shares.
+
+    With `restart` the learning rates begin anew at this share of their peak; a cosine then leads
+    them down over all phases until the next restart.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: PositiveInt
     batch: PositiveInt
     shares: dict[str, PositiveFloat]
+    restart: PositiveFloat | None = None
 
 
 class Recipe(BaseModel):
@@ -67,6 +90,7 @@ class Recipe(BaseModel):
         Phase(steps=1400, batch=24, shares=CODES_FIRST),
         Phase(steps=1800, batch=64, shares=RULES_NEXT),
         Phase(steps=7500, batch=64, shares=EVERYTHING),
+        Phase(steps=2000, batch=64, shares=ONCE_MORE, restart=0.5),
     )
     matrix_rate: PositiveFloat = 5e-3
     other_rate: PositiveFloat = 3e-3

@@ -39,7 +39,9 @@ def write_report(run: Path, page: Path) -> None:
 def _lines(config: dict[str, Any], metrics: Sequence[dict[str, Any]]) -> list[str]:
     recipe = [f"- {name}: {value}" for name, value in config.items() if name != "phases"]
     phases = [
-        f"- {phase['steps']} steps of {phase['batch']} dialogues: "
+        f"- {phase['steps']} steps of {phase['batch']} dialogues"
+        + (f", the learning rates anew at {phase['restart']:g}" if phase["restart"] else "")
+        + ": "
         + ", ".join(f"{kind} {share:g}" for kind, share in phase["shares"].items())
         for phase in config["phases"]
     ]
