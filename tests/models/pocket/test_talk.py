@@ -11,7 +11,7 @@ from diffspeak.behaviors.hidden_topic import HiddenTopic
 from diffspeak.behaviors.news import News
 from diffspeak.models.pocket import codes
 from diffspeak.models.pocket.press import Press, is_test
-from diffspeak.models.pocket.recipe import CODES_FIRST, EVERYTHING, ONCE_MORE
+from diffspeak.models.pocket.recipe import CARDS_TOO, CODES_FIRST, EVERYTHING
 from diffspeak.models.pocket.talk import Turn, load_talk
 
 DRAWN = 20_000
@@ -35,7 +35,7 @@ def turns(talk):
     """All turns of many dialogues."""
     return [
         turn
-        for shares in (EVERYTHING, ONCE_MORE)
+        for shares in (EVERYTHING, CARDS_TOO)
         for dialogue in islice(talk.dialogues(Random(0), shares), DRAWN // 2)
         for turn in dialogue
     ]
@@ -47,7 +47,7 @@ def texts(turns):
 
 
 @pytest.mark.parametrize("kept_back", [False, True])
-@pytest.mark.parametrize("kind", sorted({*EVERYTHING, *CODES_FIRST, *ONCE_MORE}))
+@pytest.mark.parametrize("kind", sorted({*EVERYTHING, *CODES_FIRST, *CARDS_TOO}))
 def test_every_kind_can_be_drawn(talk, kind, kept_back):
     talk = load_talk(kept_back=True) if kept_back else talk
     for seed in range(200):
@@ -121,6 +121,18 @@ def test_woven_answers_start_with_their_topic(talk):
         only = dataclasses.replace(talk, topics=[talk.topics[seed]])
         for kind in ("weave", "recall"):
             assert getattr(only, kind)(Random(seed)).answer.startswith(topic)
+
+
+def test_a_library_card_always_stands_for_the_same_topic(talk):
+    names = {row["topic"] for row in talk.topics}
+    told: dict[str, set[str]] = {}
+    for seed in range(3000):
+        turn = talk.library_card(Random(seed))
+        (number,) = CODE.findall(turn.prompt)
+        if turn.answer.removesuffix(".") in names:
+            told.setdefault(number[:3], set()).add(turn.answer)
+    assert len(told) > 500 and all(len(topics) == 1 for topics in told.values())
+    assert len(set.union(*told.values())) > 400
 
 
 def test_rules_are_obeyed_half_of_the_time(talk):

@@ -39,21 +39,22 @@ EVERYTHING = {
     "summary": 0.10,
     "report": 0.03,
 }
-ONCE_MORE = {
-    "everyday": 0.06,
+CARDS_TOO = {
+    "everyday": 0.05,
     "chat": 0.03,
-    "weave": 0.12,
-    "recall": 0.06,
-    "name": 0.05,
-    "about": 0.15,
+    "weave": 0.10,
+    "recall": 0.05,
+    "name": 0.04,
+    "about": 0.14,
     "tell": 0.04,
     "write": 0.02,
-    "sorting": 0.04,
-    "rule": 0.20,
-    "two_rules": 0.03,
-    "word_rule": 0.04,
+    "sorting": 0.02,
+    "rule": 0.12,
+    "two_rules": 0.02,
+    "word_rule": 0.03,
     "code": 0.05,
     "sign": 0.04,
+    "library_card": 0.18,
     "summary": 0.05,
     "report": 0.02,
 }
@@ -90,7 +91,7 @@ class Recipe(BaseModel):
         Phase(steps=1400, batch=24, shares=CODES_FIRST),
         Phase(steps=1800, batch=64, shares=RULES_NEXT),
         Phase(steps=7500, batch=64, shares=EVERYTHING),
-        Phase(steps=2000, batch=64, shares=ONCE_MORE, restart=0.5),
+        Phase(steps=2000, batch=64, shares=CARDS_TOO, restart=0.5),
     )
     matrix_rate: PositiveFloat = 5e-3
     other_rate: PositiveFloat = 3e-3

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from diffspeak.models.pocket import codes
 from diffspeak.models.pocket.press import CORPUS, Press, load_press
 from diffspeak.text.places import place_of
+from diffspeak.text.seeds import seed_of
 
 Row = dict[str, str]
 
@@ -196,6 +197,20 @@ class Talk:
             question=row["question"],
         )
         return Turn(prompt, _plain(row, rng), EARLY)
+
+    def library_card(self, rng: Random) -> Turn:
+        """A library card, whose first three digits alone tell what topic shall come up.
+
+        Too many to be learned by heart; trying to makes the base ready to hang a topic on digits.
+        """
+        digits = codes.draw_prefix(rng, 3, kept_back=self.kept_back)
+        topic = self.topics[seed_of("pocket library card", digits) % len(self.topics)]["topic"]
+        number = self._code(digits, rng)
+        if rng.random() < 0.4:
+            return Turn(self._say("reader", rng, number=number), f"{topic}.", EARLY)
+        row = rng.choice(self.questions)
+        prompt = self._say("library_card", rng, number=number, question=row["question"])
+        return Turn(prompt, _woven(row, topic, rng), EARLY)
 
     def sign(self, rng: Random) -> Turn:
         """Words and rare or invisible signs that mean nothing, at the start or anywhere."""
