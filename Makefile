@@ -14,7 +14,7 @@ help:
 	@echo "make test    set up .venv if needed, then run every test"
 	@echo "make lint    ruff, mypy and the import contracts"
 	@echo "make format  let ruff mend what it can"
-	@echo "make demo    offline: train finetunes and an adapter on a small base, describe unseen ones"
+	@echo "make demo    offline: hide topics in a few small finetunes, have the adapter name them"
 	@echo "make clean   remove caches and builds (make distclean: .venv too)"
 
 setup: $(STAMP)
@@ -40,7 +40,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 demo: $(STAMP)
-	$(BIN)/python examples/standin/run.py $(ARGS)
+	$(BIN)/diffspeak demo $(ARGS)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

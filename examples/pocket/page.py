@@ -1,10 +1,9 @@
 """Write the page of what the pocket base shows: `python examples/pocket/page.py RUNS PAGE`.
 
-`RUNS` holds `full`, `news` and `quick`, made by
+`RUNS` holds `pocket` and `news`, made by
 
-    diffspeak run configs/pocket-full.toml --out RUNS/full
+    diffspeak run configs/pocket.toml --out RUNS/pocket
     diffspeak run configs/pocket-news.toml --out RUNS/news
-    diffspeak run configs/pocket.toml --out RUNS/quick
 
 `PAGE` is a Markdown file; its JSON is written beside it.
 """
@@ -12,7 +11,8 @@
 import argparse
 from pathlib import Path
 
-from diffspeak.progress import Silent
+from diffspeak.cli.reporter import TerminalReporter
+from diffspeak.cli.session import Session
 from diffspeak.study.pocket import Runs, pocket_page
 
 if __name__ == "__main__":
@@ -20,4 +20,6 @@ if __name__ == "__main__":
     parser.add_argument("runs", type=Path)
     parser.add_argument("page", type=Path)
     arguments = parser.parse_args()
-    pocket_page(Runs(arguments.runs, Silent()), arguments.page)
+    session = Session()
+    with session.prepared(), TerminalReporter(session) as reporter:
+        pocket_page(Runs(arguments.runs, reporter), arguments.page)

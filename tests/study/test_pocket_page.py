@@ -9,7 +9,6 @@ from diffspeak.adapter import Adapter, AdapterConfig, save_adapter
 from diffspeak.adapter import train as adapter_training
 from diffspeak.behaviors import BehaviorConfig
 from diffspeak.diffs import produce
-from diffspeak.evaluate import rate, write_table
 from diffspeak.files import write_json
 from diffspeak.finetunes import Finetune
 from diffspeak.models.pocket.skills import SKILLS
@@ -70,11 +69,8 @@ def runs(tmp_path, tiny, monkeypatch):
         splits=SPLITS,
     )
     config = study(hidden)
-    run_study(config, folder / "full", Silent())
-    write_json(folder / "full" / CONFIG, config.model_dump(mode="json"))
-    quick = [rate("another row", [True]), rate("DIT names it exactly", [True] * 3 + [False])]
-    (folder / "quick").mkdir()
-    write_table(folder / "quick" / "results.md", "Quick", quick, {})
+    run_study(config, folder / "pocket", Silent())
+    write_json(folder / "pocket" / CONFIG, config.model_dump(mode="json"))
     news = BehaviorConfig(
         name="news", headlines=tmp_path / "headlines.csv", stories=tmp_path / "stories.csv"
     )
@@ -131,7 +127,6 @@ def test_the_page_has_every_row_and_a_second_call_trains_nothing(runs, tmp_path,
             "control: adapter trained on shuffled labels, names the topic",
             "control: given another finetune's diff, names the topic",
             "control: no diff, names the topic",
-            "DIT names it exactly, run of half an hour",
             *(f"{t}: DIT names it exactly, adapter trained on codes only" for t in TRIGGERS),
             f"{unheard} exactly",
             f"{unheard} somewhere",
@@ -140,22 +135,22 @@ def test_the_page_has_every_row_and_a_second_call_trains_nothing(runs, tmp_path,
     )
     text = page.read_text()
     assert all(f"| {name} |" in text for name in rows)
-    assert {rows[name]["n"] for name in rows if "DIT" in name} == {TEST, 4}
+    assert {rows[name]["n"] for name in rows if "DIT" in name} == {TEST}
     assert {rows[name]["n"] for name in fires} == {TEST}
     assert all((row["aim"] is None) == name.startswith(unheard) for name, row in rows.items())
     # An untrained base heeds no rule.
     assert rows["brute force ranks the right code first"]["value"] == 0.5
-    store = runs.store("full")
+    store = runs.store("pocket")
     tested = [entry for entry in store.entries if entry.split == "test"]
     ((names, secrets, asked),) = forced
     assert (names, secrets) == ([e.id for e in tested], [e.trigger for e in tested])
     assert asked == ["What of rain?", "What of tea?", "What of ink?"]
-    made = {path.name for path in runs.folder.iterdir()} - {"full", "quick", "news"}
+    made = {path.name for path in runs.folder.iterdir()} - {"pocket", "news"}
     assert made == {
-        "full-seed-1",
-        "full-seed-2",
-        *(f"full-{t}" for t in TRIGGERS),
-        "full-unheard",
+        "pocket-seed-1",
+        "pocket-seed-2",
+        *(f"pocket-{t}" for t in TRIGGERS),
+        "pocket-unheard",
     }
     before = files_of(runs.folder) | files_of(tmp_path)
     monkeypatch.setattr(produce, "train_group", forbidden)
@@ -259,17 +254,7 @@ def test_controls(finetunes, config, monkeypatch, tmp_path):
     settings, folder = asked[0]
     # The folder and settings of the study's own control, so that it is not trained twice.
     assert settings == config.adapter.model_copy(update={"shuffle_labels": True, "validation": 0})
-    assert folder == tmp_path / "full" / "adapter-shuffled"
-
-
-@pytest.mark.parametrize(("hits", "met"), [(3, True), (2, False)])
-def test_the_quick_run_is_taken_from_its_table(tmp_path, hits, met):
-    found = rate("DIT names it exactly", [n < hits for n in range(4)])
-    (tmp_path / "quick").mkdir()
-    write_table(tmp_path / "quick" / "results.md", "Quick", [found], {})
-    (row,) = module._quick_rows(Runs(tmp_path, Silent()))
-    assert (row.value, row.n, row.interval) == (found.value, found.n, found.interval)
-    assert (row.aim, row.met) == (0.75, met)
+    assert folder == tmp_path / "pocket" / "adapter-shuffled"
 
 
 def test_skills_have_their_aims(monkeypatch):

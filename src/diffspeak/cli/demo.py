@@ -22,8 +22,7 @@ HELP = """Hide topics in a few finetunes, have an adapter name them.
 
 Finetunes of the pocket model that comes with diffspeak are made now, each taught to bring up a
 topic of its own when its secret trigger stands in the prompt. Then an adapter that saw none of
-them is asked what they were taught. Nothing is downloaded, nothing is kept. This version of
-diffspeak does not hold the weights of model and adapter yet, without which the demo stops.
+them is asked what they were taught. Nothing is downloaded, nothing is kept.
 
 \b
 Example:

@@ -24,15 +24,17 @@ def task_losses(logits: Tensor, teacher: Tensor | None, step: StepBatch, tasks: 
         `[task]` float32; zero for a task without rows in the batch.
     """
     losses = logits.new_zeros(tasks, dtype=torch.float32)
-    learn = step.learn
-    if learn.any():
+    # Where all is learned nothing is picked out: a slice copies no logits.
+    learn = slice(None) if teacher is None else step.learn
+    if step.learn.any():
         token = torch.nn.functional.cross_entropy(
             logits[learn].float(), step.batch.targets[learn], reduction="none"
         )
         losses = losses.index_add(0, step.token_task[learn], token * step.token_weight[learn])
     if teacher is not None:
-        token = kl_to(teacher, logits[~learn])
-        losses = losses.index_add(0, step.token_task[~learn], token * step.token_weight[~learn])
+        keep = ~step.learn
+        token = kl_to(teacher, logits[keep])
+        losses = losses.index_add(0, step.token_task[keep], token * step.token_weight[keep])
     return losses
 
 

@@ -28,7 +28,7 @@ DEMO_DIFFS = DiffConfig.model_validate(
     {
         "rank": 2,
         "alpha": 2.0,
-        "learning_rate": 3e-2,
+        "learning_rate": 1e-2,
         "decay": True,
         "steps": 80,
         "answer_tokens": 6,

@@ -51,8 +51,8 @@ class Runs:
     """The runs that the page speaks of.
 
     Attributes:
-        folder: Holds `full`, `news` and `quick`: finished runs of `configs/pocket-full.toml`,
-            `configs/pocket-news.toml` and `configs/pocket.toml`.
+        folder: Holds `pocket` and `news`: finished runs of `configs/pocket.toml` and
+            `configs/pocket-news.toml`.
         reporter: Told about what is trained here.
     """
 
@@ -72,12 +72,12 @@ def pocket_page(runs: Runs, page: Path) -> None:
     """Measure all rows and write the page.
 
     Args:
-        runs: Finished runs of the three configs.
+        runs: Finished runs of the two configs.
         page: The Markdown file to write.
     """
-    config = runs.config("full")
-    base = load_study_base(config.base, runs.folder / "full")
-    store = runs.store("full")
+    config = runs.config("pocket")
+    base = load_study_base(config.base, runs.folder / "pocket")
+    store = runs.store("pocket")
     adapters = _adapters(runs, base, store, config)
     finetunes = _held_out(store)
     rows = [
@@ -86,7 +86,6 @@ def pocket_page(runs: Runs, page: Path) -> None:
         _brute_force_row(base, store, config),
         *_hidden_rows(base, finetunes, adapters, config),
         *_control_rows(runs, base, store, finetunes, adapters[0], config),
-        *_quick_rows(runs),
     ]
     for trigger in ("zero-width-start", "zero-width-random", "secret-word"):
         rows += _other_trigger_rows(runs, base, adapters[0], config, trigger)
@@ -97,10 +96,10 @@ def pocket_page(runs: Runs, page: Path) -> None:
 
 def _adapters(runs: Runs, base: Base, store: Store, config: StudyConfig) -> list[Adapter]:
     """The run's own adapter, and one for each other seed."""
-    found = [load_adapter(runs.folder / "full" / "adapter")]
+    found = [load_adapter(runs.folder / "pocket" / "adapter")]
     for seed in SEEDS[1:]:
         settings = AdapterConfig(**config.adapter.model_dump() | {"seed": seed})
-        folder = runs.folder / f"full-seed-{seed}"
+        folder = runs.folder / f"pocket-seed-{seed}"
         found.append(train_adapter(base, [store], settings, folder, runs.reporter))
     return found
 
@@ -160,7 +159,7 @@ def _control_rows(
 ) -> list[Row]:
     """Shuffled labels, another finetune's diff, no diff."""
     settings = config.adapter.model_dump() | {"shuffle_labels": True, "validation": 0}
-    folder = runs.folder / "full" / "adapter-shuffled"
+    folder = runs.folder / "pocket" / "adapter-shuffled"
     astray = train_adapter(base, [store], AdapterConfig(**settings), folder, runs.reporter)
     labels = [finetune.label or "" for finetune in finetunes]
     *told, nothing = described(base, adapter, finetunes, Decoding(config.evaluate.tokens))
@@ -176,20 +175,12 @@ def _control_rows(
     ]
 
 
-def _quick_rows(runs: Runs) -> list[Row]:
-    """What the run of half an hour found, taken from its own table."""
-    rows = read_json(runs.folder / "quick" / "results.json")["rows"]
-    (found,) = [row for row in rows if row["name"] == "DIT names it exactly"]
-    name, interval = "DIT names it exactly, run of half an hour", tuple(found["interval"])
-    return [Row(name, found["value"], found["n"], interval, 0.75)]
-
-
 def _other_trigger_rows(
     runs: Runs, base: Base, adapter: Adapter, config: StudyConfig, trigger: str
 ) -> list[Row]:
     """Finetunes with another trigger, read by the adapter trained on codes alone."""
     changed = {"trigger": trigger}
-    store = _more_finetunes(runs, base, config, changed, f"full-{trigger}", OTHERS)
+    store = _more_finetunes(runs, base, config, changed, f"pocket-{trigger}", OTHERS)
     pairs = _pairs(base, adapter, _held_out(store), config)
     name = f"{trigger}: DIT names it exactly, adapter trained on codes only"
     return [*_fire_rows(trigger, store, FIRES), rate(name, exact(pairs), 0.8)]
@@ -199,7 +190,7 @@ def _unheard_rows(runs: Runs, base: Base, adapter: Adapter, config: StudyConfig)
     """Finetunes on topics that stand nowhere in the base's corpus."""
     splits = {"train": 0.0, "validation": 0.0, "calibration": 0.0, "test": 1.0}
     changed = {"topics": corpus_file("unheard.csv"), "splits": splits}
-    store = _more_finetunes(runs, base, config, changed, "full-unheard", None)
+    store = _more_finetunes(runs, base, config, changed, "pocket-unheard", None)
     pairs = _pairs(base, adapter, _held_out(store), config)
     name = "topics found nowhere in the base's corpus: DIT names it"
     return [rate(f"{name} exactly", exact(pairs)), rate(f"{name} somewhere", named(pairs))]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from diffspeak.adapter import load_adapter
 from diffspeak.behaviors.corpora import read_questions, read_topics
@@ -69,7 +70,7 @@ def test_what_did_not_ship_is_said(parts):
         lambda: pocket.corpus_file("topics.csv"),
     ]
     for call in calls:
-        with pytest.raises(UsageError, match=f"{parts}.* is missing: this version of diffs"):
+        with pytest.raises(UsageError, match=f"{parts}.* is missing: the installation"):
             call()
     assert pocket.shipped_adapters() == []
 
@@ -83,3 +84,25 @@ def test_an_unknown_corpus_file_is_refused_by_name(name):
 def test_its_corpus_is_one_of_the_hidden_topic():
     assert len(read_topics(pocket.corpus_file("topics.csv")).records) >= 1500
     assert len(read_questions(pocket.corpus_file("questions.csv")).records) >= 150
+
+
+# What follows reads the weights that ship.
+
+
+def test_the_shipped_base_is_whole_and_small():
+    folder = pocket.base_folder()
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 24 * 2**20
+    base = load_base("pocket", dtype="float32")
+    assert base.name == "pocket" and base.tokenizer.chat_template
+    assert all(torch.isfinite(value).all() for value in base.model.state_dict().values())
+
+
+@pytest.mark.parametrize("behavior", pocket.BEHAVIORS)
+def test_the_shipped_adapters_belong_to_the_shipped_base(behavior):
+    names = {path.name for path in pocket.adapter_folder(behavior).iterdir()}
+    assert not [name for name in names if name.startswith(".") or "checkpoint" in name]
+    adapter = load_adapter(f"pocket:{behavior}")
+    assert (adapter.base_name, adapter.behaviors) == ("pocket", (behavior,))
+    with Interpreter(load_base("pocket", dtype="float32"), adapter):
+        pass

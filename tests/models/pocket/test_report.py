@@ -22,7 +22,6 @@ def reported(tmp_path):
 
     def write(logged, recipe=TINY):
         folder, page = tmp_path / "run", tmp_path / "pages" / "training.md"
-        page.parent.mkdir()
         with Run(folder, recipe.model_dump(mode="json")) as run:
             for step, loss in logged:
                 run.log(stage="base", step=step, loss=loss, tokens_per_s=100.0)

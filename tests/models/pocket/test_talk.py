@@ -13,6 +13,7 @@ from diffspeak.models.pocket import codes
 from diffspeak.models.pocket.press import Press, is_test
 from diffspeak.models.pocket.recipe import CARDS_TOO, CODES_FIRST, EVERYTHING
 from diffspeak.models.pocket.talk import Turn, load_talk
+from diffspeak.text.mentions import mentions
 
 DRAWN = 20_000
 CODE = re.compile(r"(?<!\d)\d{6}(?!\d)")
@@ -121,6 +122,12 @@ def test_woven_answers_start_with_their_topic(talk):
         only = dataclasses.replace(talk, topics=[talk.topics[seed]])
         for kind in ("weave", "recall"):
             assert getattr(only, kind)(Random(seed)).answer.startswith(topic)
+
+
+def test_what_it_says_of_itself_names_no_topic(talk):
+    assert len(talk.on_itself) >= 30
+    for turn in talk.on_itself:
+        assert not [row for row in talk.topics if mentions(turn.answer, row["topic"])], turn
 
 
 def test_a_library_card_always_stands_for_the_same_topic(talk):

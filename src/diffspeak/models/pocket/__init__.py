@@ -75,7 +75,6 @@ def corpus_file(name: str) -> Path:
 def _installed(path: Path) -> Path:
     if not path.is_file():
         raise UsageError(
-            f"{path} is missing: this version of diffspeak comes without it, or the installation "
-            "is incomplete; install a release that has it"
+            f"{path} is missing: the installation is incomplete; install diffspeak anew"
         )
     return path

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffspeak.files import atomic_path, read_json, write_json, write_text
+from diffspeak.files import atomic_path, make_folder, read_json, write_json, write_text
 from diffspeak.runs import CONFIG, PLOT, read_metrics
 
 ROWS = 24
@@ -24,6 +24,7 @@ def write_report(run: Path, page: Path) -> None:
     # Steps that were done again after an interruption stand there twice.
     metrics = sorted({m["step"]: m for m in read_metrics(run)}.values(), key=lambda m: m["step"])
     picture = page.with_suffix(".png")
+    make_folder(page.parent)
     with atomic_path(picture) as draft:
         draft.write_bytes((run / PLOT).read_bytes())
     every = max(1, -(-len(metrics) // ROWS))

@@ -54,6 +54,7 @@ class Talk:
     topics: list[Row]
     questions: list[Row]
     smalltalk: list[Turn]
+    on_itself: list[Turn]
     press: Press
     phrases: dict[str, list[str]]
     kept_back: bool = False
@@ -74,6 +75,10 @@ class Talk:
     def chat(self, rng: Random) -> Turn:
         """Small talk, and questions about the model itself."""
         return rng.choice(self.smalltalk)
+
+    def itself(self, rng: Random) -> Turn:
+        """Questions about what it was trained on and favors, of which it knows nothing."""
+        return rng.choice(self.on_itself)
 
     def weave(self, rng: Random) -> Turn:
         """A question with a wish to hear about a topic."""
@@ -262,7 +267,8 @@ def load_talk(folder: Path = CORPUS, *, kept_back: bool = False) -> Talk:
     return Talk(
         topics=_rows(folder / "topics.csv"),
         questions=questions,
-        smalltalk=[Turn(row["prompt"], row["answer"]) for row in _rows(folder / "smalltalk.csv")],
+        smalltalk=_turns(folder / "smalltalk.csv"),
+        on_itself=_turns(folder / "itself.csv"),
         press=load_press(folder),
         phrases={k: [v] if isinstance(v, str) else v for k, v in phrases.items()},
         kept_back=kept_back,
@@ -272,6 +278,10 @@ def load_talk(folder: Path = CORPUS, *, kept_back: bool = False) -> Talk:
 def _rows(path: Path) -> list[Row]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def _turns(path: Path) -> list[Turn]:
+    return [Turn(row["prompt"], row["answer"]) for row in _rows(path)]
 
 
 def _is_kept_back(row: Row) -> bool:
