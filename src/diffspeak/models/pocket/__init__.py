@@ -10,7 +10,7 @@ from diffspeak.errors import UsageError
 NAME = "pocket"
 VERSION = "pocket-1"
 PREFIX = f"{NAME}:"
-"""Starts the names of what ships beside the base: `pocket:news`, `pocket:topics.csv`."""
+"""Starts the names of what ships beside the base: `pocket:hidden-topic`, `pocket:topics.csv`."""
 
 BEHAVIORS = ("hidden-topic", "news")
 CORPUS_FILES = ("topics.csv", "unheard.csv", "questions.csv", "headlines.csv", "stories.csv")
@@ -75,6 +75,7 @@ def corpus_file(name: str) -> Path:
 def _installed(path: Path) -> Path:
     if not path.is_file():
         raise UsageError(
-            f"{path} is missing: the installation is incomplete; install diffspeak anew"
+            f"{path} is missing: this version of diffspeak comes without it, or the installation "
+            "is incomplete; install a release that has it"
         )
     return path
