@@ -110,6 +110,20 @@ def test_the_teacher_sees_the_kept_rows_in_the_order_of_their_tokens(base, sampl
     assert seen
 
 
+@pytest.mark.parametrize("max_tokens", [1, 150, 16384])
+def test_rows_lie_by_task_and_equal_groups_are_told(base, samples, max_tokens):
+    uneven = [samples[0][:1], *samples[1:]]
+    found = set()
+    for given in (samples, uneven):
+        for step in step_batches(given, base.chat, settings(max_tokens)):
+            tasks = step.tasks.tolist()
+            counts = Counter(tasks)
+            assert tasks == sorted(tasks)
+            assert step.equal == ({counts[task] for task in range(len(given))} == {counts[0]})
+            found.add(step.equal)
+    assert False in found and (max_tokens < 16384 or True in found)
+
+
 def test_a_long_row_stands_alone(base):
     long = Sample((Message("user", "sea " * 200),), "ocean", "learn", "triggered")
     short = Sample((Message("user", "sea"),), "ocean", "learn", "triggered")
