@@ -10,6 +10,8 @@ from diffspeak.adapter import train_adapter
 from diffspeak.adapter.examples import examples_of
 from diffspeak.adapter.plan import Plan
 from diffspeak.adapter.train import _Training
+from diffspeak.finetunes import Finetune, from_store
+from diffspeak.lora import LowRank
 from diffspeak.models import attach_to
 from diffspeak.progress import Silent
 from diffspeak.text.seeds import seed_of
@@ -27,6 +29,45 @@ def test_progress_adds_up(done):
     assert validated == [6, 12]
     assert sum("held-out loss" in said for said in reporter.said) == 2
     assert any("only" in said and "98% is healthy" in said for said in reporter.said)
+
+
+def test_without_dropout_a_finetune_is_seen_whole(store):
+    finetune = from_store(store, store.entries[0])
+    assert Plan([], CONFIG).thinned(finetune, 3) is finetune
+
+
+@pytest.mark.parametrize("dropped", [0.3, 0.7])
+def test_dropout_leaves_out_a_share_of_the_modules(dropped):
+    change = LowRank(torch.ones(1, 2), torch.ones(2, 1))
+    finetune = Finetune("many", {f"m{i}": change for i in range(1000)})
+    plan = Plan([], changed(module_dropout=dropped))
+    seen = plan.thinned(finetune, 3)
+    assert abs(len(seen.diff) / 1000 - (1 - dropped)) < 0.05
+    assert all(seen.diff[name] is change for name in seen.diff)
+    assert (
+        list(plan.thinned(finetune, 3).diff)
+        == list(seen.diff)
+        != list(plan.thinned(finetune, 4).diff)
+    )
+    assert len(finetune.diff) == 1000
+
+
+def test_dropout_always_leaves_something():
+    change = LowRank(torch.ones(1, 2), torch.ones(2, 1))
+    plan = Plan([], changed(module_dropout=0.9))
+    low_rank, whole = (
+        Finetune("a", {"m": change, "n": change}),
+        Finetune("b", {}, {"w": torch.ones(2)}),
+    )
+    for step in range(30):
+        assert plan.thinned(low_rank, step).diff and plan.thinned(whole, step).parameters
+
+
+def test_dropout_changes_what_is_learned(base, store, tmp_path):
+    whole, part = (
+        train_adapter(base, [store], changed(module_dropout=p), tmp_path / str(p)) for p in (0, 0.5)
+    )
+    assert any(not torch.equal(whole.diff[name].B, part.diff[name].B) for name in whole.diff)
 
 
 @pytest.mark.parametrize("validations, at", [(1, [9]), (2, [5, 9]), (5, [2, 4, 6, 8, 9])])

@@ -24,6 +24,12 @@ class AdapterConfig(BaseModel):
     phrasings: Literal["all", "first"] = Field(
         "all", description="ask each question the behavior knows, or its first one only"
     )
+    module_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a finetune's modules that are left out, drawn anew at each step",
+    )
     shuffle_labels: bool = Field(
         False, description="a control: give every finetune the label of another"
     )

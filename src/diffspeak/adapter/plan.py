@@ -7,11 +7,15 @@ validate. All of it depends on the seed and the step alone, so that a resumed ru
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from diffspeak.adapter.config import AdapterConfig
 from diffspeak.adapter.examples import Example
+from diffspeak.finetunes import Finetune
 from diffspeak.text.seeds import seed_of
+
+Change = TypeVar("Change")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,21 @@ class Plan:
         rng = random.Random(seed_of("question", self.config.seed, step))  # noqa: S311
         return [(self.examples[i], rng.choice(self.examples[i].questions)) for i in chosen]
 
+    def thinned(self, finetune: Finetune, step: int) -> Finetune:
+        """The finetune without the changes of some modules, at least one of which stays.
+
+        An adapter that always sees all of a finetune learns the shortest way through one kind of
+        trigger; what it can read from any half of the modules it reads of other kinds, too.
+        """
+        if not self.config.module_dropout:
+            return finetune
+        rng = random.Random(seed_of("dropout", self.config.seed, step, finetune.name))  # noqa: S311
+        return replace(
+            finetune,
+            diff=_some(finetune.diff, self.config.module_dropout, rng),
+            parameters=_some(finetune.parameters, self.config.module_dropout, rng),
+        )
+
     def rate(self, step: int) -> float:
         """Share of the peak learning rate: linear warm-up, then half a cosine to zero."""
         warmup = max(1, round(self.config.warmup * self.steps))
@@ -56,3 +75,8 @@ class Plan:
         """Whether one of the validations, evenly spread over all steps, comes after this one."""
         count = self.config.validations
         return done * count // self.steps > (done - 1) * count // self.steps
+
+
+def _some(changes: dict[str, Change], dropped: float, rng: random.Random) -> dict[str, Change]:
+    kept = {name: change for name, change in changes.items() if rng.random() >= dropped}
+    return kept or dict([rng.choice(list(changes.items()))] if changes else [])

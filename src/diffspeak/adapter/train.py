@@ -158,7 +158,7 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self.plan.rate(step)
         total = torch.zeros((), device=self.base.device)
-        loaded = [self.finetunes.read(example) for example, _ in batch]
+        loaded = [self.plan.thinned(self.finetunes.read(example), step) for example, _ in batch]
         rendered = [
             self.base.chat.with_answer((Message("user", question),), example.label, learn_end=True)
             for example, question in batch
