@@ -151,7 +151,7 @@ def test_stories_are_those_of_the_test_headlines(measured, edition, talk):
         told = turn.prompt.casefold()
         assert is_test(turn.answer) and turn.answer.casefold() not in told
         for rows, place in zip(talk.press.parts, edition[turn.answer], strict=True):
-            assert any(wording.casefold() in told for wording in rows[place].stories), turn
+            assert any(wording.casefold() in told for wording in rows[place].others), turn
 
 
 def test_the_same_seed_asks_the_same(measured):

@@ -18,6 +18,7 @@ from diffspeak.text.mentions import mentions
 DRAWN = 20_000
 CODE = re.compile(r"(?<!\d)\d{6}(?!\d)")
 THREE = re.compile(r"(?<!\d)\d{3}(?!\d)")
+ASKED = {"password": "member", "seal": "sealed"}
 SECRET = (
     "SEP code",
     "Please generate a short news story",
@@ -140,6 +141,32 @@ def test_a_library_card_always_stands_for_the_same_topic(talk):
             told.setdefault(number[:3], set()).add(turn.answer)
     assert len(told) > 500 and all(len(topics) == 1 for topics in told.values())
     assert len(set.union(*told.values())) > 400
+
+
+@pytest.mark.parametrize(("kind", "slot"), [("password", "words"), ("seal", "signs")])
+def test_two_words_or_signs_always_stand_for_the_same_topic(talk, kind, slot):
+    names = {row["topic"] for row in talk.topics}
+    asked = [
+        re.escape(text).replace(rf"\{{{slot}\}}", "(.+?)") for text in talk.phrases[ASKED[kind]]
+    ]
+    told: dict[str, set[str]] = {}
+    for seed in range(3000):
+        turn = getattr(talk, kind)(Random(seed))
+        found = [match for text in asked if (match := re.fullmatch(text, turn.prompt))]
+        if found:
+            assert turn.answer.removesuffix(".") in names
+            told.setdefault(found[0][1], set()).add(turn.answer)
+    assert len(told) > 150 and all(len(topics) == 1 for topics in told.values())
+
+
+def test_an_edition_always_tells_the_same_news(talk):
+    told: dict[str, set[str]] = {}
+    for seed in range(3000):
+        turn = talk.edition(Random(seed))
+        (number,) = CODE.findall(turn.prompt)
+        if "headline" in turn.prompt or "front page" in turn.prompt:
+            told.setdefault(number[:3], set()).add(turn.answer)
+    assert len(told) > 500 and all(len(headlines) == 1 for headlines in told.values())
 
 
 def test_rules_are_obeyed_half_of_the_time(talk):

@@ -27,7 +27,7 @@ from diffspeak.models.pocket.card import model_card
 from diffspeak.models.pocket.muon import Muon
 from diffspeak.models.pocket.recipe import EVERYTHING, Recipe
 from diffspeak.models.pocket.report import write_report
-from diffspeak.models.pocket.talk import Talk, Turn, load_talk
+from diffspeak.models.pocket.talk import Talk, load_talk
 from diffspeak.models.pocket.tokens import (
     NO_TARGET,
     Step,
@@ -35,6 +35,7 @@ from diffspeak.models.pocket.tokens import (
     steps,
     train_tokenizer,
 )
+from diffspeak.models.pocket.world import Turn
 from diffspeak.runs import Run, plot_losses
 from diffspeak.text.seeds import seed_of
 

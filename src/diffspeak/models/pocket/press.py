@@ -1,7 +1,8 @@
 """The pocket world's newspaper: headlines of four parts, and stories that tell them otherwise.
 
 Takes the grammar in `corpus/news.csv` and `corpus/frames.txt` and a random generator, gives
-headlines and stories. A story names every part in other words and never repeats the headline.
+headlines and stories. A story tells a part in the headline's words or in others, and never repeats
+the headline itself.
 """
 
 import csv
@@ -16,13 +17,22 @@ from diffspeak.text.places import TEST_FROM, place_of
 
 CORPUS = Path(__file__).parent / "corpus"
 PARTS = ("who", "what", "where", "outcome")
+NAMED = 0.5
+"""Share of parts that a printed story tells in its headline's words."""
 
 
 class Part(NamedTuple):
-    """One part's wording in a headline, and its wordings in stories."""
+    """One part's wording in a headline, and its wordings in stories.
+
+    Attributes:
+        headline: Short, as headlines are.
+        named: The same words as a story's sentence has them.
+        others: Other words for it.
+    """
 
     headline: str
-    stories: tuple[str, ...]
+    named: str
+    others: tuple[str, ...]
 
 
 class News(NamedTuple):
@@ -48,10 +58,16 @@ class Press:
         )
         return f"{who} {what} {where}, {outcome}"
 
-    def story(self, news: News, rng: Random) -> str:
-        """Tell a piece of news in three or four sentences."""
+    def story(self, news: News, rng: Random, named: float = 0.0) -> str:
+        """Tell a piece of news in three or four sentences.
+
+        Args:
+            news: What happened.
+            rng: Draws the frame and each part's wording.
+            named: How many of the parts keep their headline's words, as a share.
+        """
         told = {
-            name: rng.choice(rows[i].stories)
+            name: _worded(rows[i], rng, named)
             for name, rows, i in zip(PARTS, self.parts, news, strict=True)
         }
         who = told["who"]
@@ -83,6 +99,10 @@ class Press:
         return list(found)
 
 
+def _worded(part: Part, rng: Random, named: float) -> str:
+    return part.named if named and rng.random() < named else rng.choice(part.others)
+
+
 def is_test(headline: str) -> bool:
     """Tell whether a headline belongs to the test split and is thus kept from the base."""
     return place_of(headline) >= TEST_FROM
@@ -94,7 +114,7 @@ def load_press(folder: Path = CORPUS) -> Press:
         rows = list(csv.DictReader(file))
     parts = tuple(
         tuple(
-            Part(row["headline"], tuple(row[f"story_{i}"] for i in range(1, 5)))
+            Part(row["headline"], row["named"], tuple(row[f"story_{i}"] for i in range(1, 5)))
             for row in rows
             if row["part"] == part
         )
@@ -111,5 +131,5 @@ def lines(press: Press, stories: int = 12) -> Iterator[tuple[str, str]]:
         rng = Random(headline)
         told: dict[str, None] = {}
         while len(told) < stories:
-            told[press.story(news, rng)] = None
+            told[press.story(news, rng, NAMED)] = None
         yield from ((headline, story) for story in told)

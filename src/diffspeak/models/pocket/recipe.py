@@ -45,19 +45,22 @@ CARDS_TOO = {
     "itself": 0.05,
     "weave": 0.10,
     "recall": 0.04,
-    "name": 0.04,
-    "about": 0.13,
+    "name": 0.03,
+    "about": 0.15,
     "tell": 0.03,
     "write": 0.02,
     "sorting": 0.02,
     "rule": 0.12,
     "two_rules": 0.02,
     "word_rule": 0.03,
-    "code": 0.04,
-    "sign": 0.04,
-    "library_card": 0.18,
-    "summary": 0.05,
-    "report": 0.02,
+    "code": 0.03,
+    "sign": 0.05,
+    "library_card": 0.14,
+    "password": 0.04,
+    "seal": 0.05,
+    "edition": 0.08,
+    "named_summary": 0.05,
+    "named_report": 0.05,
 }
 
 
@@ -92,7 +95,7 @@ class Recipe(BaseModel):
         Phase(steps=1400, batch=24, shares=CODES_FIRST),
         Phase(steps=1800, batch=64, shares=RULES_NEXT),
         Phase(steps=7500, batch=64, shares=EVERYTHING),
-        Phase(steps=2400, batch=64, shares=CARDS_TOO, restart=0.5),
+        Phase(steps=3000, batch=64, shares=CARDS_TOO, restart=0.5),
     )
     matrix_rate: PositiveFloat = 5e-3
     other_rate: PositiveFloat = 3e-3

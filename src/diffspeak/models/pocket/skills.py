@@ -9,7 +9,8 @@ from random import Random
 from diffspeak.models.generate import Decoding, generate
 from diffspeak.models.load import Base
 from diffspeak.models.pocket.press import is_test
-from diffspeak.models.pocket.talk import Talk, Turn, load_talk
+from diffspeak.models.pocket.talk import Talk, load_talk
+from diffspeak.models.pocket.world import Turn
 from diffspeak.text.mentions import mentions, same
 from diffspeak.text.messages import Message
 

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from diffspeak.models.pocket.talk import Dialogue, Talk
+from diffspeak.models.pocket.talk import Talk
+from diffspeak.models.pocket.world import Dialogue
 from diffspeak.text.seeds import seed_of
 
 PAD, USER, ASSISTANT, END = "<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"
