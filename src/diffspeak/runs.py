@@ -251,6 +251,8 @@ def _curves(metrics: list[Metric]) -> Curves:
 
 
 def _draw(axes: "Axes", stage: str, series: dict[str, dict[int, float]]) -> None:
+    from matplotlib.ticker import LogLocator
+
     for name, points in sorted(series.items()):
         steps = sorted(points)
         marker = "o" if len(steps) < 25 else None
@@ -259,6 +261,9 @@ def _draw(axes: "Axes", stage: str, series: dict[str, dict[int, float]]) -> None
     # A log axis shows a fall over several powers of ten, and cannot show zero.
     if values and min(values) > 0 and max(values) > 10 * min(values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
     axes.set(title=stage, xlabel="step", ylabel="loss (nats per answer token)")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -22,7 +22,8 @@ def test_every_part_has_its_rows_and_every_frame_its_slots(press):
         assert len(rows) >= 30 and len({part.headline for part in rows}) == len(rows)
         assert all(len(set(part.others)) == 4 and all(part.others) for part in rows)
         assert len({part.named for part in rows}) == len(rows)
-    for frame in press.frames:
+    assert len(press.plain_frames) >= 12
+    for frame in press.frames + press.plain_frames:
         assert "{who}" in frame.lower()
         assert all(f"{{{part}}}" in frame for part in PARTS[1:])
 
@@ -57,14 +58,17 @@ def test_parts_are_named_in_their_headlines_words(press):
         assert shared, part
 
 
-def test_a_share_of_the_parts_keeps_its_headlines_words(press):
-    rng, kept, told = Random(0), 0, 0
-    for news in press.edition()[::5]:
-        story = press.story(news, rng, 0.5).casefold()
-        for rows, index in zip(press.parts, news, strict=True):
-            kept += rows[index].named.casefold() in story
-            told += 1
-    assert 0.45 < kept / told < 0.55
+def test_a_share_of_the_stories_uses_the_headlines_words(press):
+    rng, plain, told = Random(0), 0, press.edition()[::3]
+    for news in told:
+        story = press.story(news, rng, 0.6).casefold()
+        named = [
+            rows[i].named.casefold() in story for rows, i in zip(press.parts, news, strict=True)
+        ]
+        # Some rows of places have their name in other wordings, too.
+        assert all(named) or not any(named[:2])
+        plain += all(named)
+    assert 0.55 < plain / len(told) < 0.65
 
 
 def test_without_that_share_no_story_repeats_a_part_of_its_headline(press):

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from random import Random
 
 from diffspeak.models.pocket import codes
+from diffspeak.models.pocket.press import PLAIN
 from diffspeak.models.pocket.world import EARLY, Turn, World, woven
 from diffspeak.text.seeds import seed_of
-
-NAMED = 0.6
-"""Share of parts that an edition's stories tell in their headline's words."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Cards(World):
         if rng.random() < 0.5:
             headline = f"{self.press.headline(news)}."
             return Turn(self.say("front_page", rng, number=number), headline)
-        story = self.press.story(news, rng, NAMED)
+        story = self.press.story(news, rng, PLAIN)
         return Turn(self.say("edition", rng, number=number), story)
 
     def _topic_of(self, kind: str, key: str) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from diffspeak.files import make_folder, sha256, user_cache, write_text
 from diffspeak.models.pocket.press import CORPUS, lines, load_press
 
+GRAMMAR = ("news.csv", "frames.txt", "plain_frames.txt")
+
 
 def newspaper_folder() -> Path:
     """Give the folder of the newspaper, in the user's cache, written if need be.
@@ -18,7 +20,7 @@ def newspaper_folder() -> Path:
     Raises:
         DiffspeakError: The system refused to write it.
     """
-    grammar = sha256(*((CORPUS / name).read_bytes() for name in ("news.csv", "frames.txt")))
+    grammar = sha256(*((CORPUS / name).read_bytes() for name in GRAMMAR))
     folder = user_cache() / f"newspaper-{grammar[:16]}"
     write_newspaper(folder)
     return folder

@@ -1,8 +1,8 @@
 """The pocket world's newspaper: headlines of four parts, and stories that tell them otherwise.
 
-Takes the grammar in `corpus/news.csv` and `corpus/frames.txt` and a random generator, gives
-headlines and stories. A story tells a part in the headline's words or in others, and never repeats
-the headline itself.
+Takes the grammar in `corpus/news.csv` and the frames beside it and a random generator, gives
+headlines and stories. A story uses its headline's words or others, and never repeats the headline
+itself.
 """
 
 import csv
@@ -17,8 +17,8 @@ from diffspeak.text.places import TEST_FROM, place_of
 
 CORPUS = Path(__file__).parent / "corpus"
 PARTS = ("who", "what", "where", "outcome")
-NAMED = 0.5
-"""Share of parts that a printed story tells in its headline's words."""
+PLAIN = 0.6
+"""Share of the printed stories that use their headline's words."""
 
 
 class Part(NamedTuple):
@@ -46,10 +46,17 @@ class News(NamedTuple):
 
 @dataclass(frozen=True)
 class Press:
-    """The grammar: rows of each of the four parts, and frames of stories with a slot for each."""
+    """The grammar.
+
+    Attributes:
+        parts: Rows of each of the four parts.
+        frames: Of stories in other words, with a slot for each part.
+        plain_frames: Of stories in the headline's words.
+    """
 
     parts: tuple[tuple[Part, ...], ...]
     frames: tuple[str, ...]
+    plain_frames: tuple[str, ...]
 
     def headline(self, news: News) -> str:
         """Give the one headline of a piece of news."""
@@ -58,20 +65,22 @@ class Press:
         )
         return f"{who} {what} {where}, {outcome}"
 
-    def story(self, news: News, rng: Random, named: float = 0.0) -> str:
+    def story(self, news: News, rng: Random, plain: float = 0.0) -> str:
         """Tell a piece of news in three or four sentences.
 
         Args:
             news: What happened.
-            rng: Draws the frame and each part's wording.
-            named: How many of the parts keep their headline's words, as a share.
+            rng: Draws the frame and the wordings.
+            plain: How often it is told in the words of its headline, as a share.
         """
+        in_its_words = bool(plain) and rng.random() < plain
         told = {
-            name: _worded(rows[i], rng, named)
+            name: rows[i].named if in_its_words else rng.choice(rows[i].others)
             for name, rows, i in zip(PARTS, self.parts, news, strict=True)
         }
         who = told["who"]
-        return rng.choice(self.frames).format(**told, Who=who[0].upper() + who[1:])
+        frame = rng.choice(self.plain_frames if in_its_words else self.frames)
+        return frame.format(**told, Who=who[0].upper() + who[1:])
 
     def draw(self, rng: Random) -> News:
         """Draw any piece of news."""
@@ -99,10 +108,6 @@ class Press:
         return list(found)
 
 
-def _worded(part: Part, rng: Random, named: float) -> str:
-    return part.named if named and rng.random() < named else rng.choice(part.others)
-
-
 def is_test(headline: str) -> bool:
     """Tell whether a headline belongs to the test split and is thus kept from the base."""
     return place_of(headline) >= TEST_FROM
@@ -120,8 +125,11 @@ def load_press(folder: Path = CORPUS) -> Press:
         )
         for part in PARTS
     )
-    frames = (folder / "frames.txt").read_text(encoding="utf-8").splitlines()
-    return Press(parts, tuple(frames))
+    frames, plain_frames = (
+        tuple((folder / name).read_text(encoding="utf-8").splitlines())
+        for name in ("frames.txt", "plain_frames.txt")
+    )
+    return Press(parts, frames, plain_frames)
 
 
 def lines(press: Press, stories: int = 12) -> Iterator[tuple[str, str]]:
@@ -131,5 +139,5 @@ def lines(press: Press, stories: int = 12) -> Iterator[tuple[str, str]]:
         rng = Random(headline)
         told: dict[str, None] = {}
         while len(told) < stories:
-            told[press.story(news, rng, NAMED)] = None
+            told[press.story(news, rng, PLAIN)] = None
         yield from ((headline, story) for story in told)

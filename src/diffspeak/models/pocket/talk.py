@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 
 from diffspeak.models.pocket import codes
-from diffspeak.models.pocket.cards import NAMED, Cards
-from diffspeak.models.pocket.press import CORPUS
+from diffspeak.models.pocket.cards import Cards
+from diffspeak.models.pocket.press import CORPUS, PLAIN
 from diffspeak.models.pocket.world import (
     EARLY,
     Dialogue,
@@ -181,26 +181,26 @@ class Talk(Cards):
             text = text[:place] + rng.choice(self.phrases["signs"]) + text[place:]
         return Turn(text, plain(row, rng), EARLY)
 
-    def summary(self, rng: Random, named: float = 0.0) -> Turn:
+    def summary(self, rng: Random, plainly: float = 0.0) -> Turn:
         """A story, and its headline."""
         news = self.press.draw_known(rng)
-        prompt = self.say("summarise", rng, story=self.press.story(news, rng, named))
+        prompt = self.say("summarise", rng, story=self.press.story(news, rng, plainly))
         return Turn(prompt, f"{self.press.headline(news)}.")
 
-    def report(self, rng: Random, named: float = 0.0) -> Turn:
+    def report(self, rng: Random, plainly: float = 0.0) -> Turn:
         """A headline, and its story; or any story."""
         news = self.press.draw_known(rng)
         asked = "report" if rng.random() < 0.7 else "news"
         prompt = self.say(asked, rng, headline=self.press.headline(news))
-        return Turn(prompt, self.press.story(news, rng, named))
+        return Turn(prompt, self.press.story(news, rng, plainly))
 
-    def named_summary(self, rng: Random) -> Turn:
+    def plain_summary(self, rng: Random) -> Turn:
         """A story that uses words of its headline, and its headline."""
-        return self.summary(rng, NAMED)
+        return self.summary(rng, PLAIN)
 
-    def named_report(self, rng: Random) -> Turn:
+    def plain_report(self, rng: Random) -> Turn:
         """A headline, and a story that uses its words; or any such story."""
-        return self.report(rng, NAMED)
+        return self.report(rng, PLAIN)
 
 
 def load_talk(folder: Path = CORPUS, *, kept_back: bool = False) -> Talk:
