@@ -2,8 +2,8 @@
 
 import torch
 
-from diffspeak.adapter import Adapter
-from diffspeak.evaluate import described, direct_question
+from diffspeak.adapter import Adapter, mean_logprobs
+from diffspeak.evaluate import described, direct_question, likeliest
 from diffspeak.finetunes import Finetune
 from diffspeak.interpret import Interpreter
 from diffspeak.lora import DiffLinear
@@ -44,3 +44,22 @@ def test_described_ends_with_no_diff_at_all(base):
     alone = make_base("x", merged(base.model, diff), base.tokenizer)
     with torch.no_grad():
         assert generate(alone, [prompt], FEW)[0].text == found[-1].text
+
+
+def test_the_likeliest_label_is_that_with_the_most_probability(base):
+    labels = ["ocean", "music", "trains of the old sea", "cold rock", "guitars"]
+    diff = base_diff(base, rank=2, seed=9)
+    adapter = Adapter(diff, base.fingerprint, base.name, ("Topic?",), ("toy",), {}, {})
+    found = likeliest(base, adapter, finetunes(base), labels, batch_size=2)
+    assert [truth for truth, _ in found] == ["ocean", "", "music"]
+    asked = (Message("user", "Topic?"),)
+    rows = [base.chat.with_answer(asked, label, learn_end=True) for label in labels]
+    for finetune, (_, chosen) in zip(finetunes(base), found, strict=True):
+        with Interpreter(base, adapter) as interpreter:
+            means = mean_logprobs(base, interpreter.attachment, [finetune] * len(rows), rows)
+        sums = [
+            mean * (row.answer_end - row.prompt_length)
+            for mean, row in zip(means, rows, strict=True)
+        ]
+        assert chosen == labels[sums.index(max(sums))]
+    assert not any(isinstance(module, DiffLinear) for module in base.model.modules())

@@ -52,7 +52,7 @@ def corpora(folder):
         )
     ]
     (folder / "questions.csv").write_text("\n".join(["question,answer,topic_answer,split", *rows]))
-    (folder / "headlines.csv").write_text("headline\nCat wins race\n")
+    (folder / "headlines.csv").write_text("headline\nCat wins race\nDog lost\nOld ship found\n")
     (folder / "stories.csv").write_text("headline,story\nCat wins race,A pet was first.\n")
 
 
@@ -115,6 +115,7 @@ def test_the_page_has_every_row_and_a_second_call_trains_nothing(runs, tmp_path,
     seeds = ("seed 0 (shipped)", "seed 1", "seed 2")
     fires = [f"code: fires, {case}" for case in FIRES_CODE]
     fires += [f"{trigger}: fires, {case}" for trigger in TRIGGERS for case in FIRES]
+    word_for_word = "news: DIT writes the right headline, word for word"
     unheard = "topics found nowhere in the base's corpus: DIT names it"
     assert sorted(rows) == sorted(
         [
@@ -130,14 +131,17 @@ def test_the_page_has_every_row_and_a_second_call_trains_nothing(runs, tmp_path,
             *(f"{t}: DIT names it exactly, adapter trained on codes only" for t in TRIGGERS),
             f"{unheard} exactly",
             f"{unheard} somewhere",
-            "news: DIT gives the right headline",
+            "news: DIT picks the right one of 3 headlines",
+            word_for_word,
+            "news: asking the finetune directly gives it",
         ]
     )
     text = page.read_text()
     assert all(f"| {name} |" in text for name in rows)
     assert {rows[name]["n"] for name in rows if "DIT" in name} == {TEST}
     assert {rows[name]["n"] for name in fires} == {TEST}
-    assert all((row["aim"] is None) == name.startswith(unheard) for name, row in rows.items())
+    aimless = {name for name, row in rows.items() if row["aim"] is None}
+    assert aimless == {f"{unheard} exactly", f"{unheard} somewhere", word_for_word}
     # An untrained base heeds no rule.
     assert rows["brute force ranks the right code first"]["value"] == 0.5
     store = runs.store("pocket")

@@ -1,6 +1,6 @@
 """How well descriptions fit: methods, scores, tables."""
 
-from diffspeak.evaluate.methods import described, direct_question
+from diffspeak.evaluate.methods import described, direct_question, likeliest
 from diffspeak.evaluate.scores import Pair, Row, exact, mean_rate, named, rate
 from diffspeak.evaluate.tables import table_lines, write_table
 
@@ -10,6 +10,7 @@ __all__ = [
     "described",
     "direct_question",
     "exact",
+    "likeliest",
     "mean_rate",
     "named",
     "rate",

@@ -4,13 +4,24 @@ Takes finetunes with known labels, gives (truth, guess) pairs. More methods will
 a finetune -> guess.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
 
 from diffspeak.adapter import Adapter, ask
 from diffspeak.evaluate.scores import Pair
-from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.finetunes import NOTHING, Finetune, put_on
 from diffspeak.interpret import Description, Interpreter
-from diffspeak.models import Base, Decoding, attach_to
+from diffspeak.models import (
+    Base,
+    Batch,
+    Decoding,
+    answer_logits,
+    answer_logprobs,
+    attach_to,
+    make_batch,
+)
 from diffspeak.text.messages import Message
 
 
@@ -33,3 +44,46 @@ def described(
     """Descriptions of the finetunes, and last what the adapter says with no diff at all."""
     with Interpreter(base, adapter) as interpreter:
         return interpreter.describe([*finetunes, NOTHING], decoding=decoding)
+
+
+@torch.no_grad()
+def likeliest(
+    base: Base,
+    adapter: Adapter,
+    finetunes: Sequence[Finetune],
+    labels: Sequence[str],
+    batch_size: int = 256,
+) -> list[Pair]:
+    """For each finetune the one of these labels that the adapter gives the most probability.
+
+    Args:
+        base: Of finetunes and adapter.
+        adapter: Is asked its first question.
+        finetunes: With known labels.
+        labels: All that there are to choose from.
+        batch_size: Labels scored together.
+    """
+    question = (Message("user", adapter.questions[0]),)
+    rendered = {label: base.chat.with_answer(question, label, learn_end=True) for label in labels}
+    by_length = sorted(rendered, key=lambda label: len(rendered[label].ids))
+    batches = [
+        make_batch([rendered[label] for label in part], base.chat.pad_id).to(base.device)
+        for part in _parts(by_length, batch_size)
+    ]
+    pairs = []
+    with Interpreter(base, adapter) as interpreter:
+        for finetune in finetunes:
+            with put_on(base, interpreter.attachment, [finetune]):
+                scores = torch.cat([_sums(base, batch) for batch in batches])
+            pairs.append((finetune.label or "", by_length[int(scores.argmax())]))
+    return pairs
+
+
+def _sums(base: Base, batch: Batch) -> Tensor:
+    """Log-probability of each row's answer in nats, `[row]`."""
+    logprobs = answer_logprobs(answer_logits(base.model, batch), batch.targets)
+    return logprobs.new_zeros(len(batch.ids)).index_add(0, batch.rows, logprobs)
+
+
+def _parts(labels: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (labels[start : start + size] for start in range(0, len(labels), size))

@@ -12,13 +12,14 @@ from typing import Any
 
 from diffspeak.adapter import Adapter, AdapterConfig, load_adapter, train_adapter
 from diffspeak.behaviors import BehaviorConfig, make_behavior
-from diffspeak.behaviors.corpora import read_questions
+from diffspeak.behaviors.corpora import read_headlines, read_questions
 from diffspeak.diffs import train_diffs
 from diffspeak.evaluate import (
     Row,
     described,
     direct_question,
     exact,
+    likeliest,
     mean_rate,
     named,
     rate,
@@ -214,8 +215,16 @@ def _more_finetunes(
 def _news_rows(runs: Runs, base: Base) -> list[Row]:
     config, store = runs.config("news"), runs.store("news")
     adapter = load_adapter(runs.folder / "news" / "adapter")
-    pairs = _pairs(base, adapter, _held_out(store), config)
-    return [rate("news: DIT gives the right headline", exact(pairs), 0.85)]
+    finetunes = _held_out(store)
+    headlines = [row.text for row in read_headlines(config.behavior.file("headlines")).records]
+    chosen = likeliest(base, adapter, finetunes, headlines)
+    asked = direct_question(base, finetunes, adapter.questions[0], Decoding(config.evaluate.tokens))
+    said = exact(_pairs(base, adapter, finetunes, config))
+    return [
+        rate(f"news: DIT picks the right one of {len(headlines)} headlines", exact(chosen), 0.85),
+        rate("news: DIT writes the right headline, word for word", said),
+        rate("news: asking the finetune directly gives it", exact(asked), 0.03, below=True),
+    ]
 
 
 def _pairs(
@@ -236,6 +245,11 @@ def _about(
             "are in the base's corpus, except for the topics said to be found nowhere in it. "
             "Test headlines and their stories are not in the corpus, nor are the questions and "
             "codes that the base's skills are measured on."
+        ),
+        "What was known before": (
+            "An earlier version of the base was measured on the same test topics. What has changed "
+            "since then, in the base's talk and in how finetunes and adapters are trained, was "
+            "chosen on training and validation finetunes, but with those results in mind."
         ),
         "What it stands on": [
             f"base {base.fingerprint}",
