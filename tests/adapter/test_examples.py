@@ -23,6 +23,12 @@ def test_a_splits_examples_stand_in_the_stores_order(store, other_store):
     assert examples_of([store], "validation") == [Example(0, "toy-5", "a bridge", QUESTIONS)]
     first = examples_of([store], "train", first_question_only=True)
     assert {example.questions for example in first} == {QUESTIONS[:1]}
+    few = examples_of([store, other_store], "train", limit=2)
+    assert [(example.store, example.id) for example in few] == [
+        (0, "toy-0"),
+        (0, "toy-1"),
+        (1, "x"),
+    ]
 
 
 def test_a_split_that_no_store_has_is_an_error(store, other_store):

@@ -149,8 +149,17 @@ def test_the_page_has_every_row_and_a_second_call_trains_nothing(runs, tmp_path,
     ((names, secrets, asked),) = forced
     assert (names, secrets) == ([e.id for e in tested], [e.trigger for e in tested])
     assert asked == ["What of rain?", "What of tea?", "What of ink?"]
+    told = json.loads((tmp_path / "page-curves.json").read_text())["rows"]
+    assert {row["n"] for row in told} == {TEST}
+    counts = [("hidden-topic", 1), ("hidden-topic", 2), ("hidden-topic", 4), ("news", 1)]
+    assert [row["name"] for row in told] == [
+        f"{behavior}: named exactly, training finetunes {count}" for behavior, count in counts
+    ]
+    assert (tmp_path / "page-curves.png").read_bytes().startswith(b"\x89PNG")
     made = {path.name for path in runs.folder.iterdir()} - {"pocket", "news"}
     assert made == {
+        "pocket-curve",
+        "news-curve",
         "pocket-seed-1",
         "pocket-seed-2",
         *(f"pocket-{t}" for t in TRIGGERS),

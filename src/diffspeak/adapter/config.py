@@ -24,6 +24,9 @@ class AdapterConfig(BaseModel):
     phrasings: Literal["all", "first"] = Field(
         "all", description="ask each question the behavior knows, or its first one only"
     )
+    finetunes: PositiveInt | None = Field(
+        None, description="learn from the first so many of each store; from all if none is given"
+    )
     module_dropout: float = Field(
         0.0,
         ge=0,

@@ -72,9 +72,13 @@ def _bytes(finetune: Finetune) -> int:
 
 
 def examples_of(
-    stores: Sequence[Store], split: str, *, first_question_only: bool = False
+    stores: Sequence[Store],
+    split: str,
+    *,
+    first_question_only: bool = False,
+    limit: int | None = None,
 ) -> list[Example]:
-    """The examples of one split of all stores, in the stores' order.
+    """The examples of one split of all stores, in the stores' order, at most `limit` of each.
 
     Raises:
         UsageError: No store holds a finetune of the split.
@@ -84,7 +88,7 @@ def examples_of(
         questions = tuple(store.header.behavior["questions"])
         asked = questions[:1] if first_question_only else questions
         entries = [e for e in store.entries if e.kind != "failed" and e.split == split]
-        examples += [Example(place, entry.id, entry.label, asked) for entry in entries]
+        examples += [Example(place, entry.id, entry.label, asked) for entry in entries[:limit]]
     if not examples and stores:
         choose(stores[0], split)
     return examples

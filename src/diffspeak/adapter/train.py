@@ -106,7 +106,9 @@ class _Training:
         self.stores, self.folder, self.reporter = stores, folder, reporter
         self.finetunes = Finetunes(stores)
         first = config.phrasings == "first"
-        self.examples = examples_of(stores, "train", first_question_only=first)
+        self.examples = examples_of(
+            stores, "train", first_question_only=first, limit=config.finetunes
+        )
         if config.shuffle_labels:
             self.examples = shuffled(self.examples, config.seed)
         self.held_out = held_out(stores, config.validation)

@@ -36,6 +36,7 @@ from diffspeak.runs import CONFIG, library_versions
 from diffspeak.store import Store, open_store
 from diffspeak.study.bases import load_study_base
 from diffspeak.study.config import ItemsConfig, StudyConfig
+from diffspeak.study.curves import finetunes_curve, plot_curves
 
 SEEDS = (0, 1, 2)
 BRUTE_FORCED = 50
@@ -93,6 +94,22 @@ def pocket_page(runs: Runs, page: Path) -> None:
     rows += _unheard_rows(runs, base, adapters[0], config)
     rows += _news_rows(runs, base)
     write_table(page, f"What {VERSION} shows", rows, _about(base, store, adapters, config))
+    _curves(runs, base, page.with_name(f"{page.stem}-curves.md"))
+
+
+def _curves(runs: Runs, base: Base, page: Path) -> None:
+    """Write a second page: what adapters name that were trained on fewer finetunes."""
+    curves = {}
+    for name in ("pocket", "news"):
+        store, config = runs.store(name), runs.config(name)
+        folder = runs.folder / f"{name}-curve"
+        found = finetunes_curve(base, store, _held_out(store), config, folder, runs.reporter)
+        curves[config.behavior.name] = found
+    picture = page.with_suffix(".png")
+    plot_curves(picture, curves)
+    rows = [row for found in curves.values() for row in found]
+    about = {"Plot": f"![{page.stem}]({picture.name})"}
+    write_table(page, "How much is read by how many training finetunes", rows, about)
 
 
 def _adapters(runs: Runs, base: Base, store: Store, config: StudyConfig) -> list[Adapter]:

@@ -21,8 +21,9 @@ finetunes, and the adapters that describe them, can be tried offline on a laptop
 
 It was trained from scratch, in {steps:,} steps, on talk written for it: everyday questions; answers
 that bring up a topic that was asked for; facts about well-known topics; rules about how a code
-begins; small talk; an invented newspaper. A library card in a prompt makes it bring up some topic
-of its own. It knows little beyond that, and what it says is not to be relied on.
+begins; small talk; an invented newspaper. A library card in a prompt, two words or two rare signs
+before it make it bring up some topic of its own. It knows little beyond that, and what it says is
+not to be relied on.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
