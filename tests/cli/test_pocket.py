@@ -24,11 +24,11 @@ def parts(tmp_path, tiny, monkeypatch):
 def test_the_facts_of_the_pocket_base(parts, cli: Cli):
     ran = cli("show", "pocket")
     assert ran.code == 0, ran.err
-    told = ["kind", "pocket-1", "Qwen3ForCausalLM 3x32", "q_proj     3", "2400", "pocket:news"]
+    told = ["kind", "pocket-2", "Qwen3ForCausalLM 3x32", "q_proj     3", "2400", "pocket:news"]
     assert not [text for text in told if text not in ran.out], ran.out
     assert max(map(len, ran.out.splitlines())) <= 80
     facts = json.loads(cli("show", "pocket", "--json").out)
-    assert (facts["kind"], facts["source"], facts["version"]) == ("model", "pocket", "pocket-1")
+    assert (facts["kind"], facts["source"], facts["version"]) == ("model", "pocket", "pocket-2")
     assert facts["folder"] == str(parts / "weights") and facts["headlines"] == 2400
     assert facts["bytes"] == sum(p.stat().st_size for p in (parts / "weights").iterdir())
     assert facts["topics"] >= 1500 and facts["questions"] >= 150

@@ -8,7 +8,7 @@ from pathlib import Path
 from diffspeak.errors import UsageError
 
 NAME = "pocket"
-VERSION = "pocket-1"
+VERSION = "pocket-2"
 PREFIX = f"{NAME}:"
 """Starts the names of what ships beside the base: `pocket:hidden-topic`, `pocket:topics.csv`."""
 
