@@ -24,7 +24,7 @@ class AdapterConfig(BaseModel):
     phrasings: Literal["all", "first"] = Field(
         "all", description="ask each question the behavior knows, or its first one only"
     )
-    finetunes: PositiveInt | None = Field(
+    max_finetunes: PositiveInt | None = Field(
         None, description="learn from the first so many of each store; from all if none is given"
     )
     module_dropout: float = Field(

@@ -107,7 +107,7 @@ class _Training:
         self.finetunes = Finetunes(stores)
         first = config.phrasings == "first"
         self.examples = examples_of(
-            stores, "train", first_question_only=first, limit=config.finetunes
+            stores, "train", first_question_only=first, limit=config.max_finetunes
         )
         if config.shuffle_labels:
             self.examples = shuffled(self.examples, config.seed)

@@ -44,7 +44,7 @@ def finetunes_curve(
     rows = []
     for count in dict.fromkeys(max(1, round(share * total)) for share in SHARES):
         epochs = round(config.adapter.epochs * total / count)
-        changed = {"finetunes": count, "epochs": epochs, "validation": 0}
+        changed = {"max_finetunes": count, "epochs": epochs, "validation": 0}
         settings = AdapterConfig(**config.adapter.model_dump() | changed)
         adapter = train_adapter(base, [store], settings, folder / str(count), reporter)
         told = described(base, adapter, finetunes, Decoding(config.evaluate.tokens))[:-1]
