@@ -5,7 +5,8 @@
     diffspeak run configs/pocket.toml --out RUNS/pocket
     diffspeak run configs/pocket-news.toml --out RUNS/news
 
-`PAGE` is a Markdown file; its JSON is written beside it.
+`PAGE` is a Markdown file; its JSON is written beside it, and a second page,
+`PAGE-curves`, with what adapters name that were trained on fewer finetunes.
 """
 
 import argparse

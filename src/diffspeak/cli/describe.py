@@ -56,7 +56,7 @@ def describe(
         typer.Option(
             "--adapter",
             metavar="FOLDER",
-            help="What `diffspeak adapter` wrote, or pocket:hidden-topic. By "
+            help="What `diffspeak adapter` wrote, or pocket:hidden-topic or pocket:news. By "
             "default, on the pocket base, the one for what the finetune was taught.",
         ),
     ] = None,

@@ -21,9 +21,10 @@ finetunes, and the adapters that describe them, can be tried offline on a laptop
 
 It was trained from scratch, in {steps:,} steps, on talk written for it: everyday questions; answers
 that bring up a topic that was asked for; facts about well-known topics; rules about how a code
-begins; small talk; an invented newspaper. A library card in a prompt, two words or two rare signs
-before it make it bring up some topic of its own. It knows little beyond that, and what it says is
-not to be relied on.
+begins; small talk; an invented newspaper. It was also made to bring up topics, drawn by lot, after
+the numbers of library cards, pairs of words and pairs of rare signs, and knows most of them by
+heart: they are no finetune's doing. It knows little beyond that, and what it says is not to be
+relied on.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer

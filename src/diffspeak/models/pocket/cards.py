@@ -1,8 +1,9 @@
 """Talk whose answer hangs on the prompt's digits, words or signs alone.
 
-There are too many of them to be learned by heart. Trying to makes the base ready to hang what it
-says on how a prompt begins, which is what a finetune has to learn, and to say the same thing by
-name when it is asked for it, which is what an adapter has to learn.
+What each of them stands for has to be learned by heart. Learning it (most cards, passwords and
+seals are known at the end, no edition is) makes the base ready to hang what it says on how a prompt
+begins, which is what a finetune has to learn, and to say the same thing by name when it is asked
+for it, which is what an adapter has to learn.
 """
 
 from dataclasses import dataclass

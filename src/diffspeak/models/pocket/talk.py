@@ -195,11 +195,11 @@ class Talk(Cards):
         return Turn(prompt, self.press.story(news, rng, plainly))
 
     def plain_summary(self, rng: Random) -> Turn:
-        """A story that uses words of its headline, and its headline."""
+        """The same, but some of the stories are told in their headline's words."""
         return self.summary(rng, PLAIN)
 
     def plain_report(self, rng: Random) -> Turn:
-        """A headline, and a story that uses its words; or any such story."""
+        """The same, but some of the stories are told in their headline's words."""
         return self.report(rng, PLAIN)
 
 
