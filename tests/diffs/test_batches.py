@@ -31,12 +31,19 @@ def rendered(base, sample):
     return base.chat.with_answer(sample.prompt, sample.answer, learn_end=False)
 
 
+def learns(step):
+    """For each answer token whether it is learned."""
+    both = torch.cat([step.learned, step.kept])
+    assert both.sort().values.tolist() == list(range(len(step.batch.targets)))
+    return torch.isin(torch.arange(len(both)), step.learned)
+
+
 def rows_of(step):
     """Each row of a batch: (task, real ids, scored ids, learn, weight of a token)."""
     for row in range(len(step.batch.ids)):
         mine = step.batch.rows == row
         assert set(step.token_task[mine].tolist()) == {int(step.tasks[row])}
-        (learn,) = set(step.learn[mine].tolist())
+        (learn,) = set(learns(step)[mine].tolist())
         (weight,) = set(step.token_weight[mine].tolist())
         real = step.batch.ids[row, step.batch.attention[row].bool()].tolist()
         yield int(step.tasks[row]), real, step.batch.targets[mine].tolist(), learn, weight
@@ -105,7 +112,7 @@ def test_the_teacher_sees_the_kept_rows_in_the_order_of_their_tokens(base, sampl
         for row, (real, scored) in enumerate(kept):
             assert teacher.ids[row, teacher.attention[row].bool()].tolist() == real
             assert teacher.targets[teacher.rows == row].tolist() == scored
-        assert torch.equal(teacher.targets, step.batch.targets[~step.learn])
+        assert torch.equal(teacher.targets, step.batch.targets[step.kept])
         seen += 1
     assert seen
 
@@ -143,7 +150,7 @@ def cut(base, sample, limit):
 
 def tensors_of(step):
     batch = (step.batch.ids, step.batch.attention, step.batch.predicts, step.batch.targets)
-    return (*batch, step.tasks, step.token_task, step.token_weight, step.learn)
+    return (*batch, step.tasks, step.token_task, step.token_weight, step.learned, step.kept)
 
 
 @pytest.mark.parametrize("max_tokens", [1, 150, 16384])

@@ -5,9 +5,9 @@ import torch
 
 from diffspeak.diffs.batches import step_batches
 from diffspeak.diffs.config import DiffConfig
-from diffspeak.diffs.losses import kl_to, task_losses
+from diffspeak.diffs.losses import kl, task_losses
 from diffspeak.lora import stack_diffs
-from diffspeak.models import answer_logits, attach_to
+from diffspeak.models import answer_logits, attach_to, readout_of
 from tests.tiny_diffs import merged
 from tests.toys import ToyBehavior, base_diff
 
@@ -43,14 +43,15 @@ def naive(base, diffs):
 
 
 def batched(base, attachment, diffs, max_tokens=16384):
+    readout = readout_of(base.model)
     attachment.set_diffs(stack_diffs(diffs))
     losses = torch.zeros(TASKS)
     for step in step_batches(BLOCKS, base.chat, settings(max_tokens)):
         attachment.set_rows(step.tasks)
-        student = answer_logits(base.model, step.batch)
+        student = readout.states(step.batch)
         with attachment.off(diff=True):
-            teacher = None if step.keep is None else answer_logits(base.model, step.keep)
-        losses = losses + task_losses(student, teacher, step, TASKS)
+            teacher = None if step.keep is None else readout.states(step.keep)
+        losses = losses + task_losses(readout, student, teacher, step, TASKS)
     return losses
 
 
@@ -76,15 +77,18 @@ def test_a_steps_losses_are_those_of_a_plain_loop(base, max_tokens):
 
 def test_without_a_diff_nothing_is_lost_on_what_is_kept(base, attachment):
     step = next(step_batches([BLOCKS[0][2:]], base.chat, settings(16384)))
-    assert not step.learn.any()
-    logits = answer_logits(base.model, step.batch)
-    teacher = answer_logits(base.model, step.keep)
-    assert task_losses(logits, teacher, step, 1).tolist() == pytest.approx([0.0], abs=1e-5)
+    assert not len(step.learned)
+    readout = readout_of(base.model)
+    student, teacher = readout.states(step.batch), readout.states(step.keep)
+    assert task_losses(readout, student, teacher, step, 1).tolist() == pytest.approx(
+        [0.0], abs=1e-5
+    )
 
 
 def test_a_task_without_rows_has_no_loss(base):
     step = next(step_batches([[], BLOCKS[0][:2], []], base.chat, settings(16384)))
-    losses = task_losses(answer_logits(base.model, step.batch), None, step, 3)
+    readout = readout_of(base.model)
+    losses = task_losses(readout, readout.states(step.batch), None, step, 3)
     assert losses[0] == losses[2] == 0
     assert losses[1] > 0
 
@@ -100,13 +104,15 @@ def test_the_teacher_does_not_see_the_diff(base, attachment):
 def test_no_gradient_reaches_another_task(base, attachment):
     diffs = stack_diffs([base_diff(base, seed=n) for n in range(TASKS)])
     factors = [tensor.requires_grad_() for c in diffs.values() for tensor in (c.A, c.B)]
+    readout = readout_of(base.model)
     attachment.set_diffs(diffs)
     loss = torch.zeros(())
     for step in step_batches(BLOCKS, base.chat, settings(400)):
         attachment.set_rows(step.tasks)
         with torch.no_grad(), attachment.off(diff=True):
-            teacher = None if step.keep is None else answer_logits(base.model, step.keep)
-        loss = loss + task_losses(answer_logits(base.model, step.batch), teacher, step, TASKS)[1]
+            teacher = None if step.keep is None else readout.states(step.keep)
+        student = readout.states(step.batch)
+        loss = loss + task_losses(readout, student, teacher, step, TASKS)[1]
     loss.backward()
     for factor in factors:
         assert factor.grad[1].any()
@@ -117,6 +123,7 @@ def test_kl_is_of_the_teacher_to_the_student():
     teacher = torch.tensor([[0.5, 0.25, 0.25]]).log()
     student = torch.tensor([[0.25, 0.25, 0.5]]).log()
     # By hand: 0.5 log 2 + 0.25 log 1 + 0.25 log 0.5.
-    assert kl_to(teacher, student).item() == pytest.approx(0.25 * 0.6931472, rel=1e-5)
-    assert kl_to(teacher + 3, student - 7).item() == pytest.approx(0.25 * 0.6931472, rel=1e-5)
-    assert kl_to(teacher.bfloat16(), student.bfloat16()).dtype == torch.float32
+    found, gradient = kl(teacher, student)
+    assert found.item() == pytest.approx(0.25 * 0.6931472, rel=1e-5)
+    assert kl(teacher + 3, student - 7)[0].item() == pytest.approx(0.25 * 0.6931472, rel=1e-5)
+    torch.testing.assert_close(gradient, torch.tensor([[-0.25, 0.0, 0.25]]))

@@ -6,20 +6,28 @@ from torch import nn
 
 from diffspeak.errors import MismatchError
 from diffspeak.lora import DiffLinear, LinearShape, linear_shape, random_factors, stack
-from diffspeak.lora.linear import Switches
+from diffspeak.lora.linear import Switches, _is_plain
 from tests.tiny_diffs import random_change
 
 SHAPE = LinearShape(6, 4)
 TASKS = 3
 GROUPED = [0, 0, 1, 1, 2, 2]
 MIXED = [2, 0, 1, 1, 0, 2]
+BASE = {"frozen": True}
+
+
+@pytest.fixture(autouse=True, params=["frozen base", "base of its own kind"])
+def base_kind(request, monkeypatch):
+    """Frozen linears have a way of their own; whatever else stands there is called as it is."""
+    monkeypatch.setitem(BASE, "frozen", request.param == "frozen base")
 
 
 def wrapped(tasks: list[int] | None = None, trained: bool = False) -> DiffLinear:
     """A linear with three tasks' diffs and an adapter on it."""
     torch.manual_seed(0)
     switches = Switches(tasks=None if tasks is None else torch.tensor(tasks))
-    linear = DiffLinear(nn.Linear(*SHAPE[:2]), SHAPE, switches, "blocks.0.up")
+    base = nn.Linear(*SHAPE[:2]).requires_grad_(not BASE["frozen"])
+    linear = DiffLinear(base, SHAPE, switches, "blocks.0.up")
     linear.diff = stack([random_change(SHAPE, seed=task) for task in range(TASKS)])
     linear.adapter = random_change(SHAPE, rank=1, scaling=0.5, seed=9)
     if trained:
@@ -67,14 +75,26 @@ def test_no_gradient_crosses_tasks(given):
 
 @pytest.mark.parametrize("given", [None, MIXED])
 def test_gradients_are_those_of_the_dense_weights(given):
-    linear = wrapped(given, trained=True)
-    both = [linear.diff.A, linear.diff.B]
+    linear, x = wrapped(given, trained=True), inputs().requires_grad_()
+    factors = [linear.diff.A, linear.diff.B, linear.adapter.A, linear.adapter.B]
+    every = [x, *(factor.requires_grad_() for factor in factors)]
     weights = torch.randn(6, 5, SHAPE.outputs)
-    found = torch.autograd.grad((linear(inputs()) * weights).sum(), both)
-    dense = by_hand(linear, inputs(), given or GROUPED)
-    expected = torch.autograd.grad((dense * weights).sum(), both)
+    found = torch.autograd.grad((linear(x) * weights).sum(), every)
+    dense = by_hand(linear, x, given or GROUPED)
+    expected = torch.autograd.grad((dense * weights).sum(), every)
     for grad, right in zip(found, expected, strict=True):
         torch.testing.assert_close(grad, right)
+
+
+def test_a_hook_on_the_base_is_called():
+    linear, seen = wrapped(), []
+    assert _is_plain(linear.base) == BASE["frozen"]
+    handle = linear.base.register_forward_hook(lambda *_: seen.append(1))
+    hooked = linear(inputs())
+    handle.remove()
+    assert seen == [1]
+    torch.testing.assert_close(hooked, linear(inputs()))
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("given", [None, MIXED])

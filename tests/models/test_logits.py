@@ -1,5 +1,7 @@
 """Answers-only logits are the family's own logits at the answer's places, and so are gradients."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,6 @@ from diffspeak.errors import UsageError
 from diffspeak.lora import stack_diffs
 from diffspeak.models import (
     Base,
-    Batch,
     Rendered,
     answer_logits,
     answer_logprobs,
@@ -149,7 +150,7 @@ def test_only_answers_reach_the_head_and_an_error_leaves_no_hook(base):
     handle.remove()
     assert seen == [(1, len(batch.targets), 32)]
 
-    broken = Batch(batch.ids + 10**6, batch.attention, batch.predicts, batch.targets, batch.rows)
+    broken = replace(batch, ids=batch.ids + 10**6)
     with pytest.raises(IndexError):
         answer_logits(base.model, broken)
     assert not head._forward_pre_hooks

@@ -37,10 +37,10 @@ from diffspeak.lora import Attachment, Diff, random_factors
 from diffspeak.models import (
     Base,
     Decoding,
-    answer_logits,
-    answer_logprobs,
     attach_to,
+    cross_entropy,
     make_batch,
+    readout_of,
 )
 from diffspeak.progress import Reporter, Silent
 from diffspeak.runs import differences
@@ -105,6 +105,7 @@ class _Training:
         self.base, self.attachment, self.config = base, attachment, config
         self.stores, self.folder, self.reporter = stores, folder, reporter
         self.finetunes = Finetunes(stores)
+        self.readout = readout_of(base.model)
         first = config.phrasings == "first"
         self.examples = examples_of(
             stores, "train", first_question_only=first, limit=config.max_finetunes
@@ -170,8 +171,8 @@ class _Training:
             rows = make_batch([rendered[i] for i in group_rows], self.base.chat.pad_id)
             rows = rows.to(self.base.device)
             with put_on(self.base, self.attachment, [loaded[i] for i in group_rows]):
-                logits = answer_logits(self.base.model, rows)
-                loss = -answer_logprobs(logits, rows.targets).sum() / tokens
+                states = self.readout.states(rows)
+                loss = self.readout.losses(states, cross_entropy(rows.targets)).sum() / tokens
                 loss.backward()
             total += loss.detach()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)

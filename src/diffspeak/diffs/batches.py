@@ -30,7 +30,8 @@ class StepBatch:
         equal: Every task has as many rows as every other.
         token_task: `[answer token]`, the same for each answer token.
         token_weight: `[answer token]`, what the token's loss counts in its task's loss.
-        learn: `[answer token]`, True for cross-entropy, False for KL to the base.
+        learned: The answer tokens with cross-entropy, as places in the lists above.
+        kept: The answer tokens with KL to the base, likewise.
         keep: The rows with KL alone, for the teacher; None if there are none.
     """
 
@@ -39,7 +40,8 @@ class StepBatch:
     equal: bool
     token_task: Tensor
     token_weight: Tensor
-    learn: Tensor
+    learned: Tensor
+    kept: Tensor
     keep: Batch | None
 
     def to(self, device: torch.device) -> "StepBatch":
@@ -50,7 +52,8 @@ class StepBatch:
             self.equal,
             self.token_task.to(device),
             self.token_weight.to(device),
-            self.learn.to(device),
+            self.learned.to(device),
+            self.kept.to(device),
             None if self.keep is None else self.keep.to(device),
         )
 
@@ -120,7 +123,7 @@ def _step_batch(unordered: Sequence[_Row], pad_id: int, count: int) -> StepBatch
     rows = sorted(unordered, key=lambda row: row.task)
     batch = make_batch([row.rendered for row in rows], pad_id)
     tasks = torch.tensor([row.task for row in rows])
-    learn = torch.tensor([row.sample.kind == "learn" for row in rows])
+    learn = torch.tensor([row.sample.kind == "learn" for row in rows])[batch.rows]
     weight = torch.tensor([row.weight for row in rows])
     keep = [row.rendered for row in rows if row.sample.kind == "keep"]
     each = tasks.bincount(minlength=count)
@@ -130,6 +133,7 @@ def _step_batch(unordered: Sequence[_Row], pad_id: int, count: int) -> StepBatch
         bool((each == each[0]).all()),
         tasks[batch.rows],
         weight[batch.rows],
-        learn[batch.rows],
+        learn.nonzero()[:, 0],
+        (~learn).nonzero()[:, 0],
         make_batch(keep, pad_id) if keep else None,
     )

@@ -12,7 +12,7 @@ from diffspeak.behaviors import Behavior, Item
 from diffspeak.diffs.batches import StepBatch
 from diffspeak.diffs.config import DiffConfig
 from diffspeak.diffs.train import Descent, OnStep, descend
-from diffspeak.models import Base, answer_logits, target_names
+from diffspeak.models import Base, Readout, target_names
 
 
 def train_full(
@@ -28,18 +28,19 @@ def train_full(
     names = _trained_names(base, config)
     masters = {name: own[name].detach().float().clone().requires_grad_() for name in names}
 
-    def student(step: StepBatch) -> Tensor:
-        cast = {name: master.to(own[name].dtype) for name, master in masters.items()}
-        return answer_logits(
-            base.model, step.batch, lambda **inputs: functional_call(base.model, cast, (), inputs)
-        )
+    # The head may be trained too: it is called with the parameters of the step, by the model.
+    readout = Readout(base.model, in_parts=False)
 
-    def teacher(step: StepBatch) -> Tensor | None:
+    def states(step: StepBatch) -> tuple[Tensor, Tensor | None]:
+        cast = {name: master.to(own[name].dtype) for name, master in masters.items()}
+        student = readout.states(
+            step.batch, lambda **inputs: functional_call(base.model, cast, (), inputs)
+        )
         with torch.no_grad():
-            return None if step.keep is None else answer_logits(base.model, step.keep)
+            return student, None if step.keep is None else readout.states(step.keep)
 
     descent = descend(
-        base, behavior, [item], config, list(masters.values()), student, teacher, on_step=on_step
+        base, behavior, [item], config, list(masters.values()), readout, states, on_step=on_step
     )
     trained = {name: master.detach().to(own[name].dtype).cpu() for name, master in masters.items()}
     if descent.failed_at[0] is None and not all(t.isfinite().all() for t in trained.values()):

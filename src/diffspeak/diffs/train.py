@@ -16,11 +16,12 @@ from diffspeak.diffs.batches import StepBatch, step_batches
 from diffspeak.diffs.config import DiffConfig
 from diffspeak.diffs.losses import task_losses
 from diffspeak.lora import Attachment, Diff, random_factors
-from diffspeak.models import Base, answer_logits
+from diffspeak.models import Base, Readout, readout_of
 from diffspeak.text.seeds import seed_of
 
-Forward = Callable[[StepBatch], Tensor]
-"""From a batch to the finetunes' answer logits `[answer token, vocabulary]`."""
+States = Callable[[StepBatch], tuple[Tensor, Tensor | None]]
+"""From a batch to what its losses are read out of: the finetunes' states, and the base's for the
+tokens that are kept, or None if there are none."""
 
 OnStep = Callable[[int, Tensor], None]
 """Told the number of a finished step and its losses `[task]`."""
@@ -60,21 +61,20 @@ def train_group(
     fresh = random_factors(attachment.shapes, config.rank, config.alpha / config.rank, generators)
     diff = {name: change.trainable(base.device) for name, change in fresh.items()}
     parameters = [tensor for change in diff.values() for tensor in (change.A, change.B)]
+    readout = readout_of(base.model)
     attachment.set_diffs(diff)
 
-    def student(step: StepBatch) -> Tensor:
+    def states(step: StepBatch) -> tuple[Tensor, Tensor | None]:
         attachment.set_rows(None if step.equal else step.tasks)
-        return answer_logits(base.model, step.batch)
-
-    def teacher(step: StepBatch) -> Tensor | None:
+        student = readout.states(step.batch)
         if step.keep is None:
-            return None
+            return student, None
         with torch.no_grad(), attachment.off(diff=True):
-            return answer_logits(base.model, step.keep)
+            return student, readout.states(step.keep)
 
     try:
         progress = descend(
-            base, behavior, items, config, parameters, student, teacher, on_step=on_step
+            base, behavior, items, config, parameters, readout, states, on_step=on_step
         )
     finally:
         attachment.set_diffs(None)
@@ -101,8 +101,8 @@ def descend(
     items: Sequence[Item],
     config: DiffConfig,
     parameters: Sequence[Tensor],
-    student: Forward,
-    teacher: Callable[[StepBatch], Tensor | None],
+    readout: Readout,
+    states: States,
     *,
     on_step: OnStep | None = None,
 ) -> Descent:
@@ -121,7 +121,7 @@ def descend(
         samples = [behavior.samples(item, step) for item in items]
         for cpu in step_batches(samples, base.chat, config):
             part = cpu.to(base.device)
-            loss = task_losses(student(part), teacher(part), part, count)
+            loss = task_losses(readout, *states(part), part, count)
             torch.where(alive & loss.isfinite(), loss, 0.0).sum().backward()
             losses += loss.detach()
         broken = alive & ~losses.isfinite()

@@ -11,7 +11,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from diffspeak.diffs.losses import kl_to
+from diffspeak.diffs.losses import kl
 from diffspeak.finetunes import Finetune, put_on
 from diffspeak.models import Base, Rendered, answer_logits, attach_to, make_batch
 from diffspeak.text.messages import Message
@@ -52,7 +52,7 @@ def code_ranks(
     try:
         for finetune, secret in zip(finetunes, secrets, strict=True):
             with put_on(base, attachment, [finetune]):
-                moved = kl_to(_first_logits(base, prompts), plain)
+                moved, _ = kl(_first_logits(base, prompts), plain)
             by_code = moved.view(CODES, len(questions)).mean(1)
             # What is no number counts as not moved at all.
             by_code = by_code.nan_to_num(0.0)
@@ -85,4 +85,4 @@ def _first_logits(base: Base, prompts: Sequence[Rendered]) -> Tensor:
             answer_logits(base.model, make_batch(part, base.chat.pad_id).to(base.device))
             for part in parts
         ]
-    )
+    ).float()

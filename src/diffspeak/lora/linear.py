@@ -7,8 +7,9 @@ it does not know which kind, nor where in which model it stands. Both additions 
 products (Hu et al., arXiv 2106.09685); no dense change is ever built.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -82,15 +83,26 @@ class DiffLinear(nn.Module):
             MismatchError: A diff is on and `x` does not have one leading row for each row of the
                 batch (some mixtures of experts flatten them).
         """
-        y: Tensor = self.base(x)
-        if self.diff is not None and self.switches.diff:
-            y = self._with_diff(y, x, self.diff)
-        if self.adapter is not None and self.switches.adapter:
-            flat = _added(y.flatten(0, -2)[None], x.flatten(0, -2)[None], self.adapter)
-            y = flat.view_as(y)
-        return y
+        changes = list(self._changes(x))
+        if not changes:
+            y: Tensor = self.base(x)
+            return y
+        factors = [factor.to(x.dtype) for c in changes for factor in (c.A, c.B)]
+        scalings = [change.scaling for change in changes]
+        if _is_plain(self.base):
+            sum_: Tensor = _Sum.apply(x, self.base.weight, self.base.bias, scalings, *factors)
+            return sum_
+        whole: Tensor = self.base(x) + _changed(x, scalings, factors)
+        return whole
 
-    def _with_diff(self, y: Tensor, x: Tensor, diff: LowRank) -> Tensor:
+    def _changes(self, x: Tensor) -> Iterator[LowRank]:
+        """What is added now: a stack with a task for each equal group of rows, or one for all."""
+        if self.diff is not None and self.switches.diff:
+            yield self._by_rows(x, self.diff)
+        if self.adapter is not None and self.switches.adapter:
+            yield self.adapter
+
+    def _by_rows(self, x: Tensor, diff: LowRank) -> LowRank:
         if x.dim() != 3:
             raise MismatchError(
                 f"{self.name} is fed {x.dim()} axes, not [row, token, in]: a diff for each row "
@@ -99,11 +111,10 @@ class DiffLinear(nn.Module):
         tasks = self.switches.tasks
         if tasks is not None:
             self._check_rows(x, len(x) == len(tasks), str(len(tasks)))
-            return _added(y, x, diff[tasks])
+            return diff[tasks]
         groups = diff.A.shape[0]
         self._check_rows(x, len(x) % groups == 0, f"{groups} tasks in equal groups")
-        grouped_y, grouped_x = (part.reshape(groups, -1, part.shape[-1]) for part in (y, x))
-        return _added(grouped_y, grouped_x, diff).view_as(y)
+        return diff
 
     def _check_rows(self, x: Tensor, fits: bool, expected: str) -> None:
         if not fits:
@@ -113,21 +124,87 @@ class DiffLinear(nn.Module):
             )
 
 
-def _added(y: Tensor, x: Tensor, change: LowRank) -> Tensor:
-    """Give `y + scaling * x A^T B^T`, in one pass over `y`.
-
-    Factors are cast to the dtype of `x`; they may themselves be float32 that is being trained.
-
-    Args:
-        y: `[group, token, out]`
-        x: `[group, token, in]`
-        change: `A [group, rank, in]`, `B [group, out, rank]`, or one for all groups.
-    """
-    a, b = (
-        factor.to(x.dtype).transpose(-1, -2).expand(len(x), -1, -1)
-        for factor in (change.A, change.B)
+def _is_plain(base: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether a module is torch's linear and nothing else: frozen, not quantized, not hooked."""
+    return (
+        type(base) is nn.Linear
+        and not any(p.requires_grad for p in base.parameters(recurse=False))
+        and not (base._forward_hooks or base._forward_pre_hooks or "forward" in vars(base))
     )
-    return torch.baddbmm(y, x.bmm(a), b, alpha=change.scaling)
+
+
+def _changed(x: Tensor, scalings: Sequence[float], factors: Sequence[Tensor]) -> Tensor:
+    """The sum of `scaling * x A^T B^T` alone, for bases that are called as they are."""
+    total: Tensor | None = None
+    for scaling, a, b in zip(scalings, factors[::2], factors[1::2], strict=True):
+        xs = _grouped(x, a)
+        y = scaling * (xs @ a.transpose(-1, -2) @ b.transpose(-1, -2))
+        y = y.view(*x.shape[:-1], -1)
+        total = y if total is None else total + y
+    assert total is not None
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    """`x W^T + bias + sum of scaling * x A^T B^T` of a frozen linear.
+
+    As autograd would have it, but what is added is added in place: one pass over what comes out,
+    and one over the gradient of what goes in.
+
+    Factors are `A [group, rank, in]`, `B [group, out, rank]`, a group for some rows each, or
+    without groups for all rows; one A and one B for each scaling.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        scalings: Sequence[float],
+        *factors: Tensor,
+    ) -> Tensor:
+        y = nn.functional.linear(x, weight, bias)
+        inner = []
+        for scaling, a, b in zip(scalings, factors[::2], factors[1::2], strict=True):
+            a, b = _stacked(a), _stacked(b)
+            inner.append(_grouped(x, a).bmm(a.mT))
+            _grouped(y, a).baddbmm_(inner[-1], b.mT, alpha=scaling)
+        ctx.scalings = scalings
+        ctx.save_for_backward(x, weight, *factors, *inner)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, *saved = ctx.saved_tensors
+        count = len(ctx.scalings)
+        factors, inner = saved[: 2 * count], saved[2 * count :]
+        above = upstream[0].contiguous()
+        below = above @ weight if ctx.needs_input_grad[0] else None
+        gradients: list[Tensor | None] = []
+        for i, (scaling, h) in enumerate(zip(ctx.scalings, inner, strict=True)):
+            a, b = _stacked(factors[2 * i]), _stacked(factors[2 * i + 1])
+            g = _grouped(above, a)
+            gh = g.bmm(b).mul_(scaling)
+            if below is not None:
+                _grouped(below, a).baddbmm_(gh, a)
+            wants_a, wants_b = ctx.needs_input_grad[4 + 2 * i : 6 + 2 * i]
+            ga = gh.mT.bmm(_grouped(x, a)) if wants_a else None
+            gb = h.mT.bmm(g).mul_(scaling).mT if wants_b else None
+            gradients += [
+                g if g is None else g.view_as(factor)
+                for g, factor in ((ga, factors[2 * i]), (gb, factors[2 * i + 1]))
+            ]
+        return (below, None, None, None, *gradients)
+
+
+def _stacked(factor: Tensor) -> Tensor:
+    return factor if factor.dim() == 3 else factor[None]
+
+
+def _grouped(x: Tensor, a: Tensor) -> Tensor:
+    """`[row, token, size]` as `[group, token, size]`: as many groups as `a` has, or one."""
+    return x.reshape(len(a) if a.dim() == 3 else 1, -1, x.shape[-1])
 
 
 def linear_shape(module: nn.Module) -> LinearShape | None:

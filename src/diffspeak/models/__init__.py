@@ -6,6 +6,7 @@ from diffspeak.models.generate import Answer, Decoding, generate
 from diffspeak.models.linears import Targets, attach_to, target_names
 from diffspeak.models.load import Base, load_base, make_base
 from diffspeak.models.logits import Batch, answer_logits, answer_logprobs, make_batch
+from diffspeak.models.readout import LossOf, Readout, cross_entropy, readout_of
 from diffspeak.models.whole import whole
 
 __all__ = [
@@ -15,17 +16,21 @@ __all__ = [
     "Chat",
     "Decoding",
     "Fingerprint",
+    "LossOf",
+    "Readout",
     "Rendered",
     "Targets",
     "answer_logits",
     "answer_logprobs",
     "attach_to",
     "check_base",
+    "cross_entropy",
     "fingerprint",
     "generate",
     "load_base",
     "make_base",
     "make_batch",
+    "readout_of",
     "target_names",
     "whole",
 ]

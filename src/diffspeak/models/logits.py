@@ -27,6 +27,7 @@ class Batch:
         predicts: `[row, token]`, True where the *next* token is an answer token.
         targets: `[answer token]`, the ids predicted there, row by row.
         rows: `[answer token]`, the row each of them stands in.
+        places: `[answer token]`, where each is predicted, counted through all rows.
     """
 
     ids: Tensor
@@ -34,11 +35,11 @@ class Batch:
     predicts: Tensor
     targets: Tensor
     rows: Tensor
+    places: Tensor
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move all tensors."""
-        parts = (self.ids, self.attention, self.predicts, self.targets, self.rows)
-        return Batch(*(part.to(device, non_blocking=True) for part in parts))
+        return Batch(*(part.to(device, non_blocking=True) for part in vars(self).values()))
 
 
 def make_batch(conversations: Sequence[Rendered], pad_id: int) -> Batch:
@@ -58,7 +59,8 @@ def make_batch(conversations: Sequence[Rendered], pad_id: int) -> Batch:
         attention[row, :length] = 1
         predicts[row, c.prompt_length - 1 : length] = True
         targets += c.ids[c.prompt_length : c.answer_end]
-    return Batch(ids, attention, predicts, torch.tensor(targets), predicts.nonzero()[:, 0])
+    places = predicts.flatten().nonzero()[:, 0]
+    return Batch(ids, attention, predicts, torch.tensor(targets), places // longest, places)
 
 
 def answer_logits(
@@ -78,7 +80,8 @@ def answer_logits(
     """
 
     def keep_answers(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0][batch.predicts.to(args[0].device)][None], *args[1:])
+        every = args[0].flatten(0, -2)
+        return (every.index_select(0, batch.places.to(every.device))[None], *args[1:])
 
     check_length(model, batch.ids.shape[1])
     hook = head_of(model).register_forward_pre_hook(keep_answers)
