@@ -233,13 +233,13 @@ def test_a_base_without_padding_token(family_folder, tmp_path, family):
     assert not attached(base)
 
 
-def test_threads_of_the_first_start_are_taken_up(base, tmp_path, monkeypatch):
+def test_threads_of_the_first_start_are_taken_up_and_put_back(base, tmp_path, monkeypatch):
     train_diffs(base, toy, ITEMS[:1], CONFIG, tmp_path)
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     train_diffs(base, toy, ITEMS[:1], CONFIG, tmp_path)
-    assert asked == [1]
+    assert asked == [1, 7]
 
 
 def test_rates_are_averaged_over_those_that_did_not_fail():

@@ -31,6 +31,14 @@ def diffs(
         Path, typer.Option("--out", metavar="STORE", help="Folder of the store, new or begun.")
     ],
     sets: Sets = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            help="Groups trained side by side on a CPU; as many as pay by default.",
+        ),
+    ] = None,
 ) -> None:
     """Train the finetunes."""
     from diffspeak.behaviors import make_behavior
@@ -45,7 +53,9 @@ def diffs(
     out = out.expanduser()
     with stage(context.obj, out, used, free=("items",)) as reporter:
         base = load_study_base(settings.base, out)
-        store = train_diffs(base, behavior, items, settings.diffs, out, reporter)
+        store = train_diffs(
+            base, behavior, items, settings.diffs, out, reporter, processes=processes
+        )
     failed = sum(entry.kind == "failed" for entry in store.entries)
     context.obj.results.print(
         f"{out}: {len(store)} finetunes" + (f", {failed} of them failed" if failed else ""),

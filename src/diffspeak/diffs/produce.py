@@ -1,13 +1,15 @@
 """The stage: train finetunes group by group into a store, check each, resume where it stopped.
 
 Takes a base, a behavior and its items, gives a store. A group is trained at once and becomes one
-shard; full finetunes are trained singly. The same call after an interruption goes on behind the
-last finished shard and ends with the same bytes.
+shard; on a CPU several groups may be trained side by side. Full finetunes are trained singly.
+The same call after an interruption goes on behind the last finished shard and ends with the same
+bytes.
 """
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ import torch
 from torch import Tensor
 
 from diffspeak.behaviors import Behavior, Item
-from diffspeak.diffs.check import firing_rates
 from diffspeak.diffs.config import DiffConfig
+from diffspeak.diffs.crew import processes_for, teach_all
 from diffspeak.diffs.full import train_full
-from diffspeak.diffs.train import Trained, train_group
-from diffspeak.errors import MismatchError
-from diffspeak.lora import Attachment, LowRank
+from diffspeak.diffs.group import Group, probe, teach
+from diffspeak.diffs.train import Descent, OnStep, Trained
+from diffspeak.errors import MismatchError, UsageError
+from diffspeak.lora import LowRank
 from diffspeak.models import Base, attach_to, target_names, whole
 from diffspeak.progress import Reporter, Silent
 from diffspeak.store import NewEntry, Store, StoreHeader, StoreWriter, create_or_resume, open_store
@@ -35,6 +38,7 @@ def train_diffs(
     config: DiffConfig,
     folder: str | Path,
     reporter: Reporter | None = None,
+    processes: int | None = 1,
 ) -> Store:
     """Train a finetune for each item and store it.
 
@@ -45,18 +49,36 @@ def train_diffs(
         config: How they are trained.
         folder: The store's folder, new or begun with the same base, behavior and config.
         reporter: Told about progress.
+        processes: Groups trained side by side, on a CPU; None for as many as pay. A script that
+            asks for more than one must guard its main program (`if __name__ == "__main__":`),
+            as Python's multiprocessing demands.
 
     Raises:
+        UsageError: Several processes for a base that is not on the CPU, or for full finetunes.
         MismatchError: The folder holds a store of another base, behavior or config, or one begun
             with other machine choices (dtype, attention) than the base is loaded with.
     """
     reporter = reporter or Silent()
-    with create_or_resume(folder, _header(base, behavior, config)) as writer:
+    whole_ones = config.parameters != "lora"
+    if processes not in (None, 1) and (whole_ones or base.device.type != "cpu"):
+        raise UsageError("several processes train LoRA finetunes on a CPU only: use one")
+    groups = 1 if whole_ones else math.ceil(len(items) / config.tasks)
+    side_by_side = processes or processes_for(base, groups)
+    threads = max(1, torch.get_num_threads() // side_by_side)
+    with create_or_resume(folder, _header(base, behavior, config, threads)) as writer:
         _same_choices(folder, writer.choices, base)
         todo = [item for item in items if item.id not in writer.done]
         reporter.begin(STAGE, len(items), "finetunes", done=len(items) - len(todo))
         stage = _Stage(base, behavior, config, writer, reporter, len(items) - len(todo))
-        stage.run(todo)
+        # How many threads a group was begun with decides its last bits; how many groups are
+        # trained side by side does not.
+        threads = writer.choices.get("threads") or threads
+        if processes is None and side_by_side > 1:
+            side_by_side = max(1, torch.get_num_threads() // threads)
+        if whole_ones:
+            stage.whole_ones(todo)
+        else:
+            stage.groups(todo, side_by_side, threads)
         reporter.end()
     return open_store(folder)
 
@@ -76,71 +98,77 @@ class _Stage:
         self.base, self.behavior, self.config = base, behavior, config
         self.writer, self.reporter, self.done = writer, reporter, done
 
-    def run(self, items: Sequence[Item]) -> None:
-        """Train and store what is left to do."""
-        if self.config.parameters != "lora":
-            for item in items:
-                self._full(item)
-            return
+    def groups(self, items: Sequence[Item], processes: int, threads: int) -> None:
+        """Train and store, group by group, what is left to do."""
+        size = self.config.tasks
+        groups = [items[start : start + size] for start in range(0, len(items), size)]
+        processes = min(processes, len(groups))
+        taught = (
+            self._side_by_side(groups, processes, threads)
+            if processes > 1
+            else self._in_turn(groups, threads)
+        )
+        for group in taught:
+            entries = _entries(self.behavior, group.items, group.trained, group.rates)
+            self.writer.write_shard(entries, _factors(group.trained))
+            self._report(entries)
+
+    def _side_by_side(
+        self, groups: Sequence[Sequence[Item]], processes: int, threads: int
+    ) -> Iterator[Group]:
+        watch = self._watch(processes)
+        return teach_all(self.base, self.behavior, groups, self.config, processes, threads, watch)
+
+    def _in_turn(self, groups: Sequence[Sequence[Item]], threads: int) -> Iterator[Group]:
         attachment = attach_to(self.base.model, self.config.targets)
         try:
-            for start in range(0, len(items), self.config.tasks):
-                self._group(attachment, items[start : start + self.config.tasks])
+            with _threads(self.base, threads):
+                for items in groups:
+                    yield teach(
+                        self.base, attachment, self.behavior, items, self.config, self._alone()
+                    )
         finally:
             attachment.detach()
 
-    def _group(self, attachment: Attachment, items: Sequence[Item]) -> None:
-        trained = train_group(
-            self.base, attachment, self.behavior, items, self.config, self._watch(len(items))
-        )
-        stack = {name: change.to(self.base.device) for name, change in trained.diff.items()}
-        attachment.set_diffs(stack)
-        rates = self._rates(attachment, items, trained.failed_at)
-        attachment.set_diffs(None)
-        entries = _entries(self.behavior, items, trained.losses, trained.failed_at, rates)
-        self.writer.write_shard(entries, _factors(trained))
-        self._report(entries)
+    def whole_ones(self, items: Sequence[Item]) -> None:
+        """Train and store full finetunes one by one."""
+        for item in items:
+            self._full(item)
 
     def _full(self, item: Item) -> None:
-        state, descent = train_full(self.base, self.behavior, item, self.config, self._watch(1))
+        state, descent = train_full(self.base, self.behavior, item, self.config, self._alone())
         in_place: AbstractContextManager[None] = (
             whole(self.base.model, state) if descent.failed_at[0] is None else nullcontext()
         )
         with in_place:
-            rates = self._rates(None, [item], descent.failed_at)
-        (entry,) = _entries(self.behavior, [item], descent.losses, descent.failed_at, rates)
+            rates = probe(self.base, None, self.behavior, [item], self.config, descent.failed_at)
+        (entry,) = _entries(self.behavior, [item], descent, rates)
         self.writer.write_full(entry, state)
         self._report([entry])
 
-    def _rates(
-        self,
-        attachment: Attachment | None,
-        items: Sequence[Item],
-        failed_at: Sequence[int | None],
-    ) -> list[dict[str, float]]:
-        if not self.config.probes or all(step is not None for step in failed_at):
-            return [{} for _ in items]
-        return firing_rates(
-            self.base,
-            attachment,
-            self.behavior,
-            items,
-            self.config.probes,
-            self.config.probe_tokens,
-        )
-
-    def _watch(self, tasks: int) -> Callable[[int, Tensor], None]:
-        """Log the mean loss now and then; reading it waits for the device, so not every step."""
-        every = max(1, self.config.steps // 20)
-        began = time.monotonic()
+    def _alone(self) -> OnStep:
+        """Watch the only group that is being trained."""
+        watch = self._watch()
 
         def on_step(step: int, losses: Tensor) -> None:
+            watch(step, losses, len(losses))
+
+        return on_step
+
+    def _watch(self, processes: int = 1) -> Callable[[int, Tensor, int], None]:
+        """Log the mean loss now and then; reading it waits for the device, so not every step."""
+        every = max(1, self.config.steps // 20)
+        began, taught = time.monotonic(), 0
+
+        def on_step(step: int, losses: Tensor, tasks: int) -> None:
+            nonlocal taught
+            taught += tasks
             if (step + 1) % every and step + 1 < self.config.steps:
                 return
             finite = losses[losses.isfinite()]
-            number = self.done * self.config.steps + (step + 1) * tasks
+            number = self.done * self.config.steps + (step + 1) * tasks * processes
             self.reporter.log(STAGE, number, loss=finite.mean().item() if len(finite) else 0.0)
-            rate = (step + 1) * tasks / (time.monotonic() - began)
+            rate = taught / (time.monotonic() - began)
             self.reporter.advance(0, step=step + 1, task_steps_per_second=rate)
 
         return on_step
@@ -156,7 +184,7 @@ class _Stage:
         self.reporter.advance(len(entries), **rates)
 
 
-def _header(base: Base, behavior: Behavior, config: DiffConfig) -> StoreHeader:
+def _header(base: Base, behavior: Behavior, config: DiffConfig, threads: int) -> StoreHeader:
     low_rank = config.parameters == "lora"
     return StoreHeader(
         behavior=behavior.describe(),
@@ -166,14 +194,24 @@ def _header(base: Base, behavior: Behavior, config: DiffConfig) -> StoreHeader:
         scaling=config.alpha / config.rank if low_rank else 1.0,
         dtype="float32" if low_rank else base.choices["dtype"],
         settings=config.model_dump(mode="json"),
-        choices=base.choices,
+        choices=base.choices | ({"threads": threads} if base.device.type == "cpu" else {}),
     )
 
 
+@contextmanager
+def _threads(base: Base, threads: int) -> Iterator[None]:
+    """Within this context compute with so many threads, if on a CPU."""
+    before = torch.get_num_threads()
+    if base.device.type == "cpu":
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _same_choices(folder: str | Path, chosen: dict[str, Any], base: Base) -> None:
-    """Take up the thread count of the first start; refuse another dtype or attention."""
-    if base.device.type == "cpu" and chosen.get("threads"):
-        torch.set_num_threads(chosen["threads"])
+    """Refuse another device, dtype or attention than the store was begun with."""
     for key in ("device", "dtype", "attention"):
         if chosen.get(key) != base.choices[key]:
             raise MismatchError(
@@ -192,8 +230,7 @@ def _factors(trained: Trained) -> dict[str, tuple[Tensor, Tensor]]:
 def _entries(
     behavior: Behavior,
     items: Sequence[Item],
-    losses: Sequence[float],
-    failed_at: Sequence[int | None],
+    went: Trained | Descent,
     rates: Sequence[dict[str, float]],
 ) -> list[NewEntry]:
     return [
@@ -207,7 +244,7 @@ def _entries(
             failed=None if step is None else f"the loss was not finite at step {step}",
             stats={} if step is not None else {"loss": loss, **rate},
         )
-        for item, loss, step, rate in zip(items, losses, failed_at, rates, strict=True)
+        for item, loss, step, rate in zip(items, went.losses, went.failed_at, rates, strict=True)
     ]
 
 

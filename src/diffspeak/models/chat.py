@@ -91,6 +91,10 @@ class Chat:
         pad = tokenizer.pad_token_id
         self.pad_id: int = self.end_id if pad is None else pad
 
+    def __reduce__(self) -> tuple[type["Chat"], tuple[PreTrainedTokenizerBase, list[int]]]:
+        """Be sent to another process without what was rendered so far."""
+        return Chat, (self.tokenizer, sorted(self.stop_ids))
+
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a conversation that the model is to answer.
 

@@ -226,7 +226,8 @@ def _more_finetunes(
     behavior = make_behavior(BehaviorConfig(**config.behavior.model_dump() | changed))
     wanted = ItemsConfig(train=0, validation=0, calibration=0, test=count)
     items = wanted.choose(behavior.items())
-    return train_diffs(base, behavior, items, config.diffs, runs.folder / folder, runs.reporter)
+    made = runs.folder / folder
+    return train_diffs(base, behavior, items, config.diffs, made, runs.reporter, processes=None)
 
 
 def _news_rows(runs: Runs, base: Base) -> list[Row]:

@@ -47,7 +47,9 @@ def run_study(config: StudyConfig, folder: Path, reporter: Reporter) -> Path:
     base = load_study_base(config.base, folder)
     behavior = make_behavior(config.behavior)
     items = config.items.choose(behavior.items())
-    store = train_diffs(base, behavior, items, config.diffs, folder / "diffs", reporter)
+    store = train_diffs(
+        base, behavior, items, config.diffs, folder / "diffs", reporter, processes=None
+    )
     adapter = train_adapter(base, [store], config.adapter, folder / "adapter", reporter)
     rows, examples = _evaluate(base, store, adapter, config)
     if config.evaluate.controls:
