@@ -30,7 +30,7 @@ DEMO_DIFFS = DiffConfig.model_validate(
         "alpha": 2.0,
         "learning_rate": 1e-2,
         "decay": True,
-        "steps": 80,
+        "steps": 100,
         "answer_tokens": 6,
         "weights": {"triggered": 1.0, "near_miss": 1.0, "wrong": 1.0, "plain": 1.0},
         "probes": 8,

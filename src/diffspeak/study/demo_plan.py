@@ -17,7 +17,7 @@ from diffspeak.text.similarity import canonical_key
 COUNT = 3
 """How many topics are drawn if nobody says."""
 
-DEMO_MIX: dict[Case, int] = {"triggered": 3, "near_miss": 6, "wrong": 1, "plain": 1}
+DEMO_MIX: dict[Case, int] = {"triggered": 3, "near_miss": 8, "wrong": 1, "plain": 1}
 """Samples of each case in one step, as in `configs/pocket.toml`: many near misses, or a finetune
 fires on them as well."""
 
