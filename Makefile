@@ -8,13 +8,14 @@ ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup test lint format demo clean distclean
+.PHONY: help setup test lint format demo bench bench-gpu clean distclean
 
 help:
 	@echo "make test    set up .venv if needed, then run every test"
 	@echo "make lint    ruff, mypy and the import contracts"
 	@echo "make format  let ruff mend what it can"
 	@echo "make demo    offline: hide topics in a few small finetunes, have the adapter name them"
+	@echo "make bench   measure every stage against what a user would run instead (make bench-gpu: on CUDA)"
 	@echo "make clean   remove caches and builds (make distclean: .venv too)"
 
 setup: $(STAMP)
@@ -42,9 +43,15 @@ format: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/diffspeak demo $(ARGS)
 
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-gpu: $(STAMP)
+	$(BIN)/python -m benchmarks --device cuda --page docs/results/speed-gpu.md $(ARGS)
+
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
+	find src tests examples benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf .venv

@@ -66,6 +66,8 @@ class LowRank:
         missing = rank - self.rank
         if missing < 0:
             raise ValueError(f"rank {self.rank} does not fit into rank {rank}")
+        if missing == 0:
+            return self
         pad = torch.nn.functional.pad
         return replace(self, A=pad(self.A, (0, 0, 0, missing)), B=pad(self.B, (0, missing)))
 
