@@ -9,12 +9,14 @@ as many operations as the forward pass, not twice as many.
                + answers * 2 * width * vocabulary
     diff training = 2 pass(all rows) + pass(rows with KL) + factors
     adapter training = 2 pass(all rows) + factors of finetunes and adapter
+    describing = pass(every finetune's question and answer, each token once) + factors
     factors = tokens * 2 * rank * (inputs + outputs) of every linear, three times where trained
 
 Attention's backward pass costs twice its forward one and is counted so.
 """
 
 import time
+from dataclasses import replace
 
 import torch
 
@@ -73,20 +75,34 @@ def adapter_training(shape: Shape, tasks: int, rank: int, adapter_rank: int) -> 
     )
 
 
+def describing(shape: Shape, finetunes: int, prompt: int, rank: int) -> float:
+    """Question and answer of each finetune, each token once."""
+    asked = replace(shape, tokens=prompt + shape.answer)
+    return (
+        one_pass(asked, finetunes, backward=False)
+        + factors(asked, finetunes, rank, trained=False) / 2
+    )
+
+
 def ceiling(dtype: str, device: str, seconds: float = 2.0) -> float:
-    """Most operations a second that a large matrix product reaches here, of several sizes."""
+    """Most operations a second that a large matrix product reaches here, of several sizes.
+
+    One of the factors lies as a linear's weight does, which some processors' libraries need.
+    """
     best = 0.0
     for size in (512, 1024, 2048, *((8192,) if device != "cpu" else ())):
         a, b = (torch.randn(size, size, device=device, dtype=getattr(torch, dtype)) for _ in "ab")
-        began, done, last = time.perf_counter(), 0, 0.0
-        while last < seconds / 4 or done < 3:
+        began, spent = time.perf_counter(), 0.0
+        # The first product sets things up.
+        for done in range(1000):
             start = time.perf_counter()
-            for _ in range(4):
-                a @ b
+            a @ b.mT
             if device != "cpu":
                 torch.cuda.synchronize()
-            spent, last = time.perf_counter() - start, time.perf_counter() - began
-            done += 1
-            if done > 1:
-                best = max(best, 4 * 2 * size**3 / spent)
+            spent = time.perf_counter() - start
+            best = max(best, 2 * size**3 / spent) if done else best
+            if done and time.perf_counter() - began > seconds:
+                break
+        if spent > seconds:
+            break
     return best

@@ -34,13 +34,14 @@ COLORS = {
 
 def write_page(page: Path, kept: Kept, device: str) -> None:
     """Write the page from results that are all there."""
-    rows = [*_ratios(kept, device), *_store_rows(kept)]
-    jobs = list(compared(device))
-    picture = page.with_suffix(".png")
+    ceilings = {dtype: flops.ceiling(dtype, device) for dtype in ("float32", "bfloat16")}
+    rows = [*_ratios(kept, device, ceilings), *_store_rows(kept)]
+    picture, grown = page.with_suffix(".png"), page.with_name(f"{page.stem}-growth.png")
     make_folder(page.parent)
     _plot(picture, kept, device)
-    machine = _machine(device)
-    details = [_detail(job, kept) for job in jobs]
+    _plot_growth(grown, kept, device)
+    machine = _machine(device, ceilings)
+    details = [_detail(job, kept, ceilings) for job in compared(device)]
     write_json(
         page.with_suffix(".json"),
         {
@@ -71,6 +72,8 @@ def write_page(page: Path, kept: Kept, device: str) -> None:
         "",
         "Diff training, ours:",
         "",
+        f"![tokens a second as it grows]({grown.name})",
+        "",
         "| what | tokens/s | GiB |",
         "|---|---|---|",
         *_growth_lines(kept, device),
@@ -91,7 +94,7 @@ def write_page(page: Path, kept: Kept, device: str) -> None:
     write_text(page, "\n".join(lines))
 
 
-def _ratios(kept: Kept, device: str) -> Iterator[Row]:
+def _ratios(kept: Kept, device: str, ceilings: dict[str, float]) -> Iterator[Row]:
     def measured(stage: str, contender: str, model: str, dtype: str) -> Result:
         (job,) = [j for j in of_stage(stage, model, dtype, device) if j.contender == contender]
         return kept.measure(job)
@@ -130,24 +133,16 @@ def _ratios(kept: Kept, device: str) -> Iterator[Row]:
         yield ratio("evaluate", "peft", model, "float32", 10.0)
     yield from _memory(kept, device)
     share = measured("diffs", "ours", "54M", fastest).flops_per_second
-    share /= flops.ceiling(fastest, device)
+    share /= ceilings[fastest]
     yield Row(f"share of the matrix ceiling, diffs, 54M, {fastest}", share, 3, None, 0.4)
 
 
 def _memory(kept: Kept, device: str) -> Iterator[Row]:
-    for dtype in ("bfloat16", "float32"):
-        held = {
-            job.contender: kept.measure(job) for job in of_stage("adapter", "54M", dtype, device)
-        }
-        whole = held["ours"].peak_bytes / held["published"].peak_bytes
-        yield Row(
-            f"peak memory of adapter training, 54M, {dtype}, of the published algorithm's",
-            whole,
-            1,
-            None,
-            1 / 3,
-            below=True,
-        )
+    jobs = of_stage("adapter", "54M", "float32", device)
+    held = {job.contender: kept.measure(job) for job in jobs}
+    share = held["ours"].peak_bytes / held["published"].peak_bytes
+    name = "peak memory of adapter training, 54M, float32, of the published algorithm's"
+    yield Row(name, share, 1, None, 1 / 3, below=True)
 
 
 def _store_rows(kept: Kept) -> Iterator[Row]:
@@ -161,7 +156,7 @@ def _store_rows(kept: Kept) -> Iterator[Row]:
     yield Row("store: time to read a finetune, 10,000 against 100", grown, 200, None, 1.1, True)
 
 
-def _detail(job: Job, kept: Kept) -> dict[str, Any]:
+def _detail(job: Job, kept: Kept, ceilings: dict[str, float]) -> dict[str, Any]:
     result = kept.measure(job)
     return {
         "stage": job.stage,
@@ -172,25 +167,24 @@ def _detail(job: Job, kept: Kept) -> dict[str, Any]:
         "seconds_a_finetune_and_unit": median(result.seconds) / result.finetunes,
         "peak_bytes": result.peak_bytes,
         "flops_per_second": result.flops_per_second,
+        "share_of_ceiling": result.flops_per_second / ceilings[job.dtype],
     }
 
 
 def _line(detail: dict[str, Any]) -> str:
-    operations = detail["flops_per_second"]
-    share = f"{operations / 1e9:,.1f} GFLOP/s" if operations else ""
     return (
         f"| {detail['stage']} | {detail['contender']} | {detail['model']} | {detail['dtype']} "
         f"| {detail['tokens_per_second']:,.0f} | {detail['seconds_a_finetune_and_unit']:.3g} "
-        f"| {detail['peak_bytes'] / 2**30:.2f} | {share} |"
+        f"| {detail['peak_bytes'] / 2**30:.2f} | {detail['share_of_ceiling']:.1%} |"
     )
 
 
 def _growth_lines(kept: Kept, device: str) -> Iterator[str]:
     for what, jobs in growth(device).items():
         for job in jobs:
-            result, value = kept.measure(job), job.changed.get(what) or getattr(job, what, "")
+            result = kept.measure(job)
             yield (
-                f"| {what} {value} | {result.tokens_per_second:,.0f} "
+                f"| {what} {_grown_to(job, what)} | {result.tokens_per_second:,.0f} "
                 f"| {result.peak_bytes / 2**30:.2f} |"
             )
 
@@ -206,7 +200,7 @@ def _store_lines(kept: Kept) -> Iterator[str]:
 
 def _plot(path: Path, kept: Kept, device: str) -> None:
     cases = list(dict.fromkeys((j.stage, j.model, j.dtype) for j in compared(device)))
-    figure, axes = plt.subplots(figsize=(9, 0.62 * len(cases) + 1))
+    figure, axes = plt.subplots(figsize=(9, 0.8 * len(cases) + 1))
     for place, case in enumerate(cases):
         jobs = [j for j in compared(device) if (j.stage, j.model, j.dtype) == case]
         for offset, job in enumerate(jobs):
@@ -227,12 +221,35 @@ def _plot(path: Path, kept: Kept, device: str) -> None:
     plt.close(figure)
 
 
-def _machine(device: str) -> dict[str, str]:
+def _plot_growth(path: Path, kept: Kept, device: str) -> None:
+    jobs = growth(device)
+    figure, axes = plt.subplots(1, len(jobs), figsize=(3 * len(jobs), 2.8), sharey=True)
+    for axis, (what, grown) in zip(axes, jobs.items(), strict=True):
+        values = [_grown_to(job, what) for job in grown]
+        rates = [kept.measure(job).tokens_per_second for job in grown]
+        axis.plot(values, rates, "o-", color=COLORS["ours"])
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(values, [str(value) for value in values])
+        axis.set_xlabel({"answer": "answer tokens"}.get(what, what))
+        axis.set_ylim(bottom=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("tokens a second")
+    figure.tight_layout()
+    with atomic_path(path) as draft:
+        figure.savefig(draft, format="png", dpi=150)
+    plt.close(figure)
+
+
+def _grown_to(job: Job, what: str) -> int:
+    return job.changed[what] if what in job.changed else int(getattr(job, what))
+
+
+def _machine(device: str, ceilings: dict[str, float]) -> dict[str, str]:
     found = {"processor": _processor(), "threads": str(torch.get_num_threads())}
     if device != "cpu":
         found["GPU"] = torch.cuda.get_device_name()
-    for dtype in ("float32", "bfloat16"):
-        found[f"matrix ceiling, {dtype}"] = f"{flops.ceiling(dtype, device) / 1e9:,.0f} GFLOP/s"
+    for dtype, most in ceilings.items():
+        found[f"matrix ceiling, {dtype}"] = f"{most / 1e9:,.0f} GFLOP/s"
     versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
     return {**found, "versions": versions}
 

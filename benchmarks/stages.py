@@ -20,7 +20,7 @@ import torch
 from benchmarks import flops, published, with_peft
 from benchmarks.job import Job, Result
 from benchmarks.shapes import random_base
-from benchmarks.work import QUESTION, RandomTalk
+from benchmarks.work import AROUND, QUESTION, RandomTalk
 from diffspeak.adapter import Adapter, AdapterConfig, train_adapter
 from diffspeak.diffs import DiffConfig, train_group
 from diffspeak.diffs.crew import teach_all
@@ -242,7 +242,12 @@ def _adapter_result(stand: Stand, losses: Sequence[float] = ()) -> Result:
 
 def _labelled(stand: Stand) -> int:
     """Tokens of the adapter's question and one label."""
-    return len(QUESTION.split()) + 3 + stand.shape.answer
+    return _asked() + stand.shape.answer
+
+
+def _asked() -> int:
+    """Tokens of the adapter's question."""
+    return len(QUESTION.split()) + AROUND
 
 
 def _adapter_factors(stand: Stand) -> Diff:
@@ -317,7 +322,9 @@ def _repeated(stand: Stand, work: Callable[[], object], *, once: bool = False) -
         stand.clock.tick()
     seconds = stand.clock.seconds or [stand.clock.times[1] - stand.clock.times[0]]
     tokens = stand.job.tasks * stand.shape.answer
-    result = stand.result(tokens, 0.0, stand.job.tasks)
+    rank = stand.job.rank + ADAPTER_RANK
+    operations = flops.describing(stand.shape, stand.job.tasks, _asked(), rank)
+    result = stand.result(tokens, operations, stand.job.tasks)
     return Result(**{**vars(result), "seconds": seconds})
 
 
