@@ -59,6 +59,8 @@ def of_stage(stage: str, model: str, dtype: str, device: str) -> list[Job]:
         contenders = [c for c in contenders if c != "crew"]
     if device == "cpu" and dtype != "float32":
         contenders = [c for c in contenders if c in ("ours", "published")]
+    if device == "cpu" and model != "5.8M":
+        contenders = [c for c in contenders if c != "peft-mixed"]
     return [replace(job, contender=contender) for contender in contenders]
 
 
