@@ -223,7 +223,7 @@ def _plot(path: Path, kept: Kept, device: str) -> None:
 
 def _plot_growth(path: Path, kept: Kept, device: str) -> None:
     jobs = growth(device)
-    figure, axes = plt.subplots(1, len(jobs), figsize=(3 * len(jobs), 2.8), sharey=True)
+    figure, axes = plt.subplots(1, len(jobs), figsize=(3 * len(jobs), 2.8))
     for axis, (what, grown) in zip(axes, jobs.items(), strict=True):
         values = [_grown_to(job, what) for job in grown]
         rates = [kept.measure(job).tokens_per_second for job in grown]
