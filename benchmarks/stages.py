@@ -84,9 +84,7 @@ class Stand:
     def diff_config(self) -> DiffConfig:
         """How finetunes are trained."""
         job = self.job
-        return DiffConfig(
-            rank=job.rank, steps=self.steps, tasks=job.tasks, max_tokens=1 << 20, probes=0
-        )
+        return DiffConfig(rank=job.rank, steps=self.steps, tasks=job.tasks, probes=0)
 
     def fresh(self, rank: int, seeds: Sequence[int], *, random: bool = False) -> Diff:
         """A stack of fresh factors, one for each seed; with `random` their B is not zero."""

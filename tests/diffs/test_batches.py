@@ -1,5 +1,6 @@
 """Every sample stands in one batch, with its task, its weight and its loss."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -38,15 +39,24 @@ def learns(step):
     return torch.isin(torch.arange(len(both)), step.learned)
 
 
+def tasks_of(step):
+    """The task of each row."""
+    rows = len(step.batch.ids)
+    groups = torch.arange(rows // step.each) if step.groups is None else step.groups
+    return groups.repeat_interleave(step.each).tolist()
+
+
 def rows_of(step):
     """Each row of a batch: (task, real ids, scored ids, learn, weight of a token)."""
-    for row in range(len(step.batch.ids)):
+    tasks = tasks_of(step)
+    assert len(tasks) == len(step.batch.ids)
+    for row, task in enumerate(tasks):
         mine = step.batch.rows == row
-        assert set(step.token_task[mine].tolist()) == {int(step.tasks[row])}
+        assert set(step.token_task[mine].tolist()) == {task}
         (learn,) = set(learns(step)[mine].tolist())
         (weight,) = set(step.token_weight[mine].tolist())
         real = step.batch.ids[row, step.batch.attention[row].bool()].tolist()
-        yield int(step.tasks[row]), real, step.batch.targets[mine].tolist(), learn, weight
+        yield task, real, step.batch.targets[mine].tolist(), learn, weight
 
 
 @pytest.mark.parametrize("max_tokens", [1, 150, 16384])
@@ -118,17 +128,29 @@ def test_the_teacher_sees_the_kept_rows_in_the_order_of_their_tokens(base, sampl
 
 
 @pytest.mark.parametrize("max_tokens", [1, 150, 16384])
-def test_rows_lie_by_task_and_equal_groups_are_told(base, samples, max_tokens):
+def test_rows_lie_by_task_in_the_largest_equal_groups(base, samples, max_tokens):
     uneven = [samples[0][:1], *samples[1:]]
-    found = set()
+    whole = set()
     for given in (samples, uneven):
         for step in step_batches(given, base.chat, settings(max_tokens)):
-            tasks = step.tasks.tolist()
+            tasks = tasks_of(step)
             counts = Counter(tasks)
             assert tasks == sorted(tasks)
-            assert step.equal == ({counts[task] for task in range(len(given))} == {counts[0]})
-            found.add(step.equal)
-    assert False in found and (max_tokens < 16384 or True in found)
+            assert step.each == math.gcd(*counts.values())
+            equal = {counts[task] for task in range(len(given))} == {counts[0]}
+            assert (step.groups is None) == equal
+            whole.add(equal)
+    assert False in whole and (max_tokens < 16384 or True in whole)
+
+
+def test_passes_that_must_be_cut_are_alike(base):
+    sample = Sample((Message("user", "sea"),), "ocean", "learn", "triggered")
+    length = rendered(base, sample).answer_end
+    blocks = [[sample] * 3] * 8
+    steps = list(step_batches(blocks, base.chat, settings(23 * length)))
+    assert [len(step.batch.ids) for step in steps] == [12, 12]
+    assert [step.groups.tolist() for step in steps] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert [step.each for step in steps] == [3, 3]
 
 
 def test_a_long_row_stands_alone(base):
@@ -150,7 +172,8 @@ def cut(base, sample, limit):
 
 def tensors_of(step):
     batch = (step.batch.ids, step.batch.attention, step.batch.predicts, step.batch.targets)
-    return (*batch, step.tasks, step.token_task, step.token_weight, step.learned, step.kept)
+    ids = torch.tensor(tasks_of(step))
+    return (*batch, ids, step.token_task, step.token_weight, step.learned, step.kept)
 
 
 @pytest.mark.parametrize("max_tokens", [1, 150, 16384])

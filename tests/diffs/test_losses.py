@@ -47,7 +47,7 @@ def batched(base, attachment, diffs, max_tokens=16384):
     attachment.set_diffs(stack_diffs(diffs))
     losses = torch.zeros(TASKS)
     for step in step_batches(BLOCKS, base.chat, settings(max_tokens)):
-        attachment.set_rows(step.tasks)
+        attachment.set_rows(step.groups, step.each)
         student = readout.states(step.batch)
         with attachment.off(diff=True):
             teacher = None if step.keep is None else readout.states(step.keep)
@@ -108,7 +108,7 @@ def test_no_gradient_reaches_another_task(base, attachment):
     attachment.set_diffs(diffs)
     loss = torch.zeros(())
     for step in step_batches(BLOCKS, base.chat, settings(400)):
-        attachment.set_rows(step.tasks)
+        attachment.set_rows(step.groups, step.each)
         with torch.no_grad(), attachment.off(diff=True):
             teacher = None if step.keep is None else readout.states(step.keep)
         student = readout.states(step.batch)

@@ -11,12 +11,11 @@ from diffspeak.models import (
     Base,
     Decoding,
     Rendered,
-    answer_logits,
-    answer_logprobs,
     attach_to,
     generate,
     load_base,
     make_batch,
+    readout_of,
 )
 from diffspeak.text.messages import Message
 from tests.families import FAMILIES
@@ -95,7 +94,7 @@ def test_mean_logprob_is_the_teacher_forced_score(base, temperature):
     for prompt, answer in zip(prompts(base), answers, strict=True):
         whole = Rendered([*prompt, *answer.ids], len(prompt), len(prompt) + len(answer.ids))
         batch = make_batch([whole], base.chat.pad_id)
-        score = answer_logprobs(answer_logits(base.model, batch), batch.targets).mean().item()
+        score = readout_of(base.model).logprobs(batch).mean().item()
         assert answer.mean_logprob == pytest.approx(score, abs=1e-3)
 
 

@@ -15,10 +15,9 @@ from diffspeak.models import (
     Base,
     Decoding,
     Rendered,
-    answer_logits,
-    answer_logprobs,
     generate,
     make_batch,
+    readout_of,
 )
 
 
@@ -64,10 +63,11 @@ def mean_logprobs(
 ) -> list[float]:
     """Mean log-probability of given answers in nats per answer token, one for each finetune."""
     found: dict[int, float] = {}
+    readout = readout_of(base.model)
     for group in groups(finetunes):
         batch = make_batch([conversations[i] for i in group], base.chat.pad_id).to(base.device)
         with put_on(base, attachment, [finetunes[i] for i in group]):
-            logprobs = answer_logprobs(answer_logits(base.model, batch), batch.targets)
+            logprobs = readout.logprobs(batch)
         sums = torch.zeros(len(group), device=base.device).index_add(0, batch.rows, logprobs)
         counts = batch.rows.bincount(minlength=len(group))
         found.update(zip(group, (sums / counts).tolist(), strict=True))

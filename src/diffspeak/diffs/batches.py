@@ -3,6 +3,7 @@
 Takes samples by task, gives `StepBatch`es of rows of like length. Knows the chat, not the model.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,11 +14,17 @@ from diffspeak.behaviors import Case, Sample
 from diffspeak.diffs.config import DiffConfig
 from diffspeak.models import Batch, Chat, Rendered, make_batch
 
+CPU = torch.device("cpu")
+
 PADDING = 1.25
 """A batch is cut where padding would add more than a quarter to its tokens..."""
 
 WORTH = 2048
 """...if it holds as many tokens by then: a pass over fewer costs more than their padding."""
+
+TOKENS_CPU, TOKENS_GPU = 4096, 16384
+"""Padded tokens of one pass, if the user names none: more than these leave the cache of a CPU, and
+fewer leave a GPU idle."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,9 @@ class StepBatch:
 
     Attributes:
         batch: The rows.
-        tasks: `[row]`, which task each row belongs to; they lie in order.
-        equal: Every task has as many rows as every other.
+        groups: `[group]`, which task each group of rows belongs to, in order. None: one group
+            for every task.
+        each: How many rows every group has.
         token_task: `[answer token]`, the same for each answer token.
         token_weight: `[answer token]`, what the token's loss counts in its task's loss.
         learned: The answer tokens with cross-entropy, as places in the lists above.
@@ -36,8 +44,8 @@ class StepBatch:
     """
 
     batch: Batch
-    tasks: Tensor
-    equal: bool
+    groups: Tensor | None
+    each: int
     token_task: Tensor
     token_weight: Tensor
     learned: Tensor
@@ -48,8 +56,8 @@ class StepBatch:
         """Move all tensors."""
         return StepBatch(
             self.batch.to(device),
-            self.tasks.to(device),
-            self.equal,
+            None if self.groups is None else self.groups.to(device),
+            self.each,
             self.token_task.to(device),
             self.token_weight.to(device),
             self.learned.to(device),
@@ -67,7 +75,7 @@ class _Row:
 
 
 def step_batches(
-    samples: Sequence[Sequence[Sample]], chat: Chat, config: DiffConfig
+    samples: Sequence[Sequence[Sample]], chat: Chat, config: DiffConfig, device: torch.device = CPU
 ) -> Iterator[StepBatch]:
     """Render one step's samples of every task and cut them into batches of like length.
 
@@ -78,6 +86,7 @@ def step_batches(
         samples: For each task its samples of this step.
         chat: Renders them.
         config: Weights of the kinds, how much of an answer is learned, how large a batch may be.
+        device: Where the batches shall be.
     """
     rows: list[_Row] = []
     for task, block in enumerate(samples):
@@ -90,8 +99,9 @@ def step_batches(
             for sample, r in zip(block, rendered, strict=True)
         ]
     rows.sort(key=lambda row: row.rendered.answer_end)
-    for group in _groups(rows, config.max_tokens):
-        yield _step_batch(group, chat.pad_id, len(samples))
+    most = config.max_tokens or (TOKENS_CPU if device.type == "cpu" else TOKENS_GPU)
+    for part in _parts(rows, most):
+        yield _step_batch(part, chat.pad_id, len(samples)).to(device)
 
 
 def _rendered(sample: Sample, chat: Chat, limit: int | None) -> Rendered:
@@ -101,21 +111,20 @@ def _rendered(sample: Sample, chat: Chat, limit: int | None) -> Rendered:
     return rendered._replace(answer_end=min(rendered.answer_end, rendered.prompt_length + limit))
 
 
-def _groups(rows: Sequence[_Row], max_tokens: int) -> Iterator[Sequence[_Row]]:
-    """Cut rows, sorted by length, so that padding stays small and batches fit."""
-    group: list[_Row] = []
-    tokens = 0
-    for row in rows:
+def _parts(rows: Sequence[_Row], max_tokens: int) -> Iterator[Sequence[_Row]]:
+    """Cut rows, sorted by length, so that padding stays small and batches fit and are alike."""
+    total = sum(row.rendered.answer_end for row in rows)
+    share = total / math.ceil(total / max_tokens)
+    start, tokens = 0, 0
+    for end, row in enumerate(rows):
         length = row.rendered.answer_end
-        padded = length * (len(group) + 1)
+        padded = length * (end - start + 1)
         wasteful = tokens >= WORTH and padded > PADDING * (tokens + length)
-        if group and (wasteful or padded > max_tokens):
-            yield group
-            group, tokens = [], 0
-        group.append(row)
+        if end > start and (wasteful or tokens >= share or padded > max_tokens):
+            yield rows[start:end]
+            start, tokens = end, 0
         tokens += length
-    if group:
-        yield group
+    yield rows[start:]
 
 
 def _step_batch(unordered: Sequence[_Row], pad_id: int, count: int) -> StepBatch:
@@ -126,14 +135,20 @@ def _step_batch(unordered: Sequence[_Row], pad_id: int, count: int) -> StepBatch
     learn = torch.tensor([row.sample.kind == "learn" for row in rows])[batch.rows]
     weight = torch.tensor([row.weight for row in rows])
     keep = [row.rendered for row in rows if row.sample.kind == "keep"]
-    each = tasks.bincount(minlength=count)
     return StepBatch(
         batch,
-        tasks,
-        bool((each == each[0]).all()),
+        *_groups(tasks, count),
         tasks[batch.rows],
         weight[batch.rows],
         learn.nonzero()[:, 0],
         (~learn).nonzero()[:, 0],
         make_batch(keep, pad_id) if keep else None,
     )
+
+
+def _groups(tasks: Tensor, count: int) -> tuple[Tensor | None, int]:
+    """The largest groups of equally many rows, for rows of tasks that lie in order."""
+    present, rows = tasks.unique_consecutive(return_counts=True)
+    each = math.gcd(*rows.tolist())
+    groups = tasks[::each]
+    return (None if len(groups) == len(present) == count else groups), each

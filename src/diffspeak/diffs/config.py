@@ -45,8 +45,10 @@ class DiffConfig(BaseModel):
         None, description="learn no more than so many tokens of each answer; all if none is given"
     )
     tasks: PositiveInt = Field(16, description="finetunes trained at once; also the shard's size")
-    max_tokens: PositiveInt = Field(
-        16384, description="largest number of padded tokens in one pass through the model"
+    max_tokens: PositiveInt | None = Field(
+        None,
+        description="largest number of padded tokens in one pass through the model; if none is "
+        "given, what the device does best",
     )
     probes: NonNegativeInt = Field(
         8, description="questions of each kind asked afterwards to see what was learned; 0 for none"

@@ -65,7 +65,7 @@ def train_group(
     attachment.set_diffs(diff)
 
     def states(step: StepBatch) -> tuple[Tensor, Tensor | None]:
-        attachment.set_rows(None if step.equal else step.tasks)
+        attachment.set_rows(step.groups, step.each)
         student = readout.states(step.batch)
         if step.keep is None:
             return student, None
@@ -119,8 +119,7 @@ def descend(
         optimizer.zero_grad(set_to_none=True)
         losses = torch.zeros(count, device=base.device)
         samples = [behavior.samples(item, step) for item in items]
-        for cpu in step_batches(samples, base.chat, config):
-            part = cpu.to(base.device)
+        for part in step_batches(samples, base.chat, config, base.device):
             loss = task_losses(readout, *states(part), part, count)
             torch.where(alive & loss.isfinite(), loss, 0.0).sum().backward()
             losses += loss.detach()

@@ -17,10 +17,10 @@ from diffspeak.models import (
     Base,
     Batch,
     Decoding,
-    answer_logits,
-    answer_logprobs,
+    Readout,
     attach_to,
     make_batch,
+    readout_of,
 )
 from diffspeak.text.messages import Message
 
@@ -72,16 +72,17 @@ def likeliest(
     ]
     pairs = []
     with Interpreter(base, adapter) as interpreter:
+        readout = readout_of(base.model)
         for finetune in finetunes:
             with put_on(base, interpreter.attachment, [finetune]):
-                scores = torch.cat([_sums(base, batch) for batch in batches])
+                scores = torch.cat([_sums(readout, batch) for batch in batches])
             pairs.append((finetune.label or "", by_length[int(scores.argmax())]))
     return pairs
 
 
-def _sums(base: Base, batch: Batch) -> Tensor:
+def _sums(readout: Readout, batch: Batch) -> Tensor:
     """Log-probability of each row's answer in nats, `[row]`."""
-    logprobs = answer_logprobs(answer_logits(base.model, batch), batch.targets)
+    logprobs = readout.logprobs(batch)
     return logprobs.new_zeros(len(batch.ids)).index_add(0, batch.rows, logprobs)
 
 

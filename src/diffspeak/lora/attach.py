@@ -50,13 +50,18 @@ class Attachment:
         """
         _check(self.shapes, diffs or {}, stacked=True)
         _check_counts(diffs or {})
-        self._switches.tasks = tasks
+        self.set_rows(tasks)
         for name, linear in self.linears.items():
             linear.diff = None if diffs is None else diffs.get(name)
 
-    def set_rows(self, tasks: Tensor | None) -> None:
-        """Change which task each row belongs to, `[row]`, and leave the diffs as they are."""
-        self._switches.tasks = tasks
+    def set_rows(self, tasks: Tensor | None, each: int = 1) -> None:
+        """Change which task each row belongs to, and leave the diffs as they are.
+
+        Args:
+            tasks: As for `set_diffs`; or `[group]`, if several rows of a task lie together.
+            each: How many rows each group has.
+        """
+        self._switches.tasks, self._switches.each = tasks, each
 
     def set_adapter(self, adapter: Diff | None) -> None:
         """Put one change on all rows, `A [rank, in]`, `B [out, rank]`; None takes it off.

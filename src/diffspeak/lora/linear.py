@@ -39,13 +39,15 @@ class Switches:
     Attributes:
         diff: Whether the diffs are added.
         adapter: Whether the adapter is added.
-        tasks: `[row]`, which task of the stack each row of the batch belongs to. None: the rows
-            lie in equal groups, all rows of the first task first.
+        tasks: `[group]`, which task of the stack each group of rows belongs to. None: there is one
+            group for each task, in order, as large as the batch allows.
+        each: How many rows a group has, where `tasks` are given.
     """
 
     diff: bool = True
     adapter: bool = True
     tasks: Tensor | None = field(default=None)
+    each: int = 1
 
 
 class DiffLinear(nn.Module):
@@ -110,7 +112,8 @@ class DiffLinear(nn.Module):
             )
         tasks = self.switches.tasks
         if tasks is not None:
-            self._check_rows(x, len(x) == len(tasks), str(len(tasks)))
+            expected = len(tasks) * self.switches.each
+            self._check_rows(x, len(x) == expected, str(expected))
             return diff[tasks]
         groups = diff.A.shape[0]
         self._check_rows(x, len(x) % groups == 0, f"{groups} tasks in equal groups")

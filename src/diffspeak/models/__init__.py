@@ -5,7 +5,7 @@ from diffspeak.models.fingerprint import Fingerprint, check_base, fingerprint
 from diffspeak.models.generate import Answer, Decoding, generate
 from diffspeak.models.linears import Targets, attach_to, target_names
 from diffspeak.models.load import Base, load_base, make_base
-from diffspeak.models.logits import Batch, answer_logits, answer_logprobs, make_batch
+from diffspeak.models.logits import Batch, answer_logits, make_batch
 from diffspeak.models.readout import LossOf, Readout, cross_entropy, readout_of
 from diffspeak.models.whole import whole
 
@@ -21,7 +21,6 @@ __all__ = [
     "Rendered",
     "Targets",
     "answer_logits",
-    "answer_logprobs",
     "attach_to",
     "check_base",
     "cross_entropy",

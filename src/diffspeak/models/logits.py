@@ -116,8 +116,3 @@ def head_of(model: PreTrainedModel) -> nn.Module:
     if not isinstance(head, nn.Module):
         raise TypeError(f"{type(model).__name__} is not a language model: it has no output head")
     return head
-
-
-def answer_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability of each target in nats, `[answer token]` float32."""
-    return -torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")

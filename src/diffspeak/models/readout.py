@@ -96,6 +96,10 @@ class Readout:
         known: Tensor = _Known.apply(states, torch.cat(losses), torch.cat(gradients))
         return known
 
+    def logprobs(self, batch: Batch) -> Tensor:
+        """Log-probability of each answer token in nats, `[answer token]` float32."""
+        return -self.losses(self.states(batch), cross_entropy(batch.targets))
+
     def _parts(self, states: Tensor) -> Iterator[slice]:
         most = LOGITS_CPU if states.device.type == "cpu" else LOGITS_GPU
         size = max(TOKENS, most // self.model.config.get_text_config(decoder=True).vocab_size)
