@@ -109,3 +109,8 @@ def _grown(job: Job, what: str, value: int) -> Job:
         changed |= {"inner": value * 5 // 2, "heads": max(1, value // 64)}
         changed["key_value_heads"] = changed["heads"]
     return replace(job, changed=changed)
+
+
+def grown_to(job: Job, what: str) -> int:
+    """What a job of `growth` has grown to."""
+    return job.changed[what] if what in job.changed else int(getattr(job, what))

@@ -5,7 +5,8 @@ import sys
 from dataclasses import asdict
 
 from benchmarks.job import Job
-from benchmarks.stages import STAGES, Stand
+from benchmarks.stages import STAGES
+from benchmarks.stand import Stand
 
 
 def main(argument: str) -> None:

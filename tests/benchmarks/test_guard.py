@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks.job import Job
-from benchmarks.stages import STAGES, Stand
+from benchmarks.stages import STAGES
+from benchmarks.stand import Stand
 
 GUARD = {"layers": 3, "vocabulary": 2048}
 ROUNDS, BOUND = 3, 1.5

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from benchmarks.job import Job, Result
-from benchmarks.stages import STAGES, Stand, random_store
+from benchmarks.stages import STAGES
+from benchmarks.stand import Stand, random_store
 from benchmarks.work import QUESTION
 from diffspeak.adapter import AdapterConfig, train_adapter
 from diffspeak.models import make_batch

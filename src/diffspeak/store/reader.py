@@ -28,7 +28,8 @@ from diffspeak.store.layout import (
 from diffspeak.store.tensors import ShardTensors, factors_sum, file_sum, load_full
 from diffspeak.store.writer import StoreWriter, create_or_resume
 
-_OPEN_SHARDS = 8
+_OPEN_SHARDS = 256
+"""Kept mapped: to open one costs more than to read a finetune from it."""
 
 
 def open_store(source: str | Path, cache: Path | None = None) -> "Store":

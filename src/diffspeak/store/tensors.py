@@ -110,10 +110,14 @@ class ShardTensors:
         """
         self.header = header_sum(path)
         try:
-            self._file: Any = safe_open(path, framework="pt")
+            file: Any = safe_open(path, framework="pt")
+            names = sorted(key[:-2] for key in file.keys() if key.endswith(".A"))  # noqa: SIM118
+            # These lie in the mapped file: of each only the rows that are asked for are ever read.
+            self._stacks: Factors = {
+                name: (file.get_tensor(f"{name}.A"), file.get_tensor(f"{name}.B")) for name in names
+            }
         except SafetensorError as error:
             raise ValueError(str(error)) from error
-        self._modules = sorted(key[:-2] for key in self._file.keys() if key.endswith(".A"))  # noqa: SIM118
 
     def row(self, row: int) -> Factors:
         """The factors of one finetune, A `[rank, in]` and B `[out, rank]`, in memory of their own.
@@ -122,14 +126,7 @@ class ShardTensors:
             ValueError: The file holds no such row.
         """
         try:
-            return {
-                module: (self._slice(f"{module}.A", row), self._slice(f"{module}.B", row))
-                for module in self._modules
-            }
-        except (SafetensorError, IndexError) as error:
+            # What was verified must not change afterwards, as the file may.
+            return {name: (a[row].clone(), b[row].clone()) for name, (a, b) in self._stacks.items()}
+        except IndexError as error:
             raise ValueError(str(error)) from error
-
-    def _slice(self, key: str, row: int) -> Tensor:
-        # The slice may lie in the mapped file: what was verified must not change afterwards.
-        tensor: Tensor = self._file.get_slice(key)[row].clone()
-        return tensor
