@@ -29,7 +29,7 @@ from diffspeak.store.tensors import ShardTensors, factors_sum, file_sum, load_fu
 from diffspeak.store.writer import StoreWriter, create_or_resume
 
 _OPEN_SHARDS = 256
-"""Kept mapped: to open one costs more than to read a finetune from it."""
+"""Whose headers are kept: to read one costs as much as to read a finetune behind it."""
 
 
 def open_store(source: str | Path, cache: Path | None = None) -> "Store":

@@ -5,9 +5,12 @@ and `MODULE.B` `[task, out, rank]`), but nothing of lines or of what a finetune 
 """
 
 import hashlib
+import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diffspeak.files import canonical_json, sha256
+from diffspeak.files import canonical_json, parse_json, sha256
+
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 Factors = dict[str, tuple[Tensor, Tensor]]
 """Module name to A and B, of one finetune or of a stack of them."""
@@ -95,38 +100,77 @@ def load_full(path: Path) -> dict[str, Tensor]:
 
 
 class ShardTensors:
-    """An open shard, of which only the rows that are asked for are read.
+    """A shard whose header was read, and of which the rows that are asked for are read.
 
     Attributes:
-        header: SHA-256 of its header, taken when it was opened.
+        header: SHA-256 of its header, taken at the start.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file.
+        """Read the header.
 
         Raises:
             ValueError: It is cut off or no safetensors file.
             OSError: It is missing or cannot be read.
         """
+        self._path = path
         self.header = header_sum(path)
         try:
-            file: Any = safe_open(path, framework="pt")
-            names = sorted(key[:-2] for key in file.keys() if key.endswith(".A"))  # noqa: SIM118
-            # These lie in the mapped file: of each only the rows that are asked for are ever read.
-            self._stacks: Factors = {
-                name: (file.get_tensor(f"{name}.A"), file.get_tensor(f"{name}.B")) for name in names
-            }
+            with safe_open(path, framework="pt") as checked:
+                names = sorted(key[:-2] for key in checked.keys() if key.endswith(".A"))  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(str(error)) from error
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = parse_json(file.read(size))
+        try:
+            self._stacks = {
+                name: tuple(_Stack.of(header[f"{name}.{side}"], 8 + size) for side in "AB")
+                for name in names
+            }
+        except KeyError as error:
+            raise ValueError(f"it has no {error}") from error
 
     def row(self, row: int) -> Factors:
         """The factors of one finetune, A `[rank, in]` and B `[out, rank]`, in memory of their own.
 
         Raises:
             ValueError: The file holds no such row.
+            OSError: It cannot be read.
         """
-        try:
-            # What was verified must not change afterwards, as the file may.
-            return {name: (a[row].clone(), b[row].clone()) for name, (a, b) in self._stacks.items()}
-        except IndexError as error:
-            raise ValueError(str(error)) from error
+        with self._path.open("rb", buffering=0) as file:
+            place = file.fileno()
+            return {
+                name: (a.read(place, row), b.read(place, row))
+                for name, (a, b) in self._stacks.items()
+            }
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Where the rows of one tensor lie in the file; read with system calls, not by mapping it.
+
+    A mapped file costs a fault for each page that is touched for the first time: more, the more
+    finetunes there are.
+    """
+
+    dtype: torch.dtype
+    rows: int
+    shape: tuple[int, ...]
+    start: int
+
+    @staticmethod
+    def of(entry: dict[str, Any], data: int) -> "_Stack":
+        """From a checked header's entry, and where the data begins."""
+        rows, *shape = entry["shape"]
+        start = data + entry["data_offsets"][0]
+        return _Stack(_DTYPES[entry["dtype"]], rows, tuple(shape), start)
+
+    def read(self, descriptor: int, row: int) -> Tensor:
+        if not 0 <= row < self.rows:
+            raise ValueError(f"it has {self.rows} rows, and row {row} is asked for")
+        size = math.prod(self.shape) * self.dtype.itemsize
+        content = bytearray(os.pread(descriptor, size, self.start + row * size))
+        if len(content) < size:
+            raise ValueError("it is cut off")
+        return torch.frombuffer(content, dtype=self.dtype).view(self.shape)
