@@ -96,7 +96,7 @@ def build_tokenizer(name: str) -> tuple[Tokenizer, dict[str, Any]]:
 
 
 def _qwen3() -> tuple[Tokenizer, dict[str, Any]]:
-    tokenizer = _byte_level(QWEN3_PATTERN)
+    tokenizer = byte_level(QWEN3_PATTERN)
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     _add(tokenizer, QWEN3_SPECIAL, QWEN3_PLAIN)
@@ -117,7 +117,7 @@ def _qwen3() -> tuple[Tokenizer, dict[str, Any]]:
 
 
 def _llama3() -> tuple[Tokenizer, dict[str, Any]]:
-    tokenizer = _byte_level(LLAMA3_PATTERN, ignore_merges=True)
+    tokenizer = byte_level(LLAMA3_PATTERN, ignore_merges=True)
     _add(tokenizer, LLAMA3_SPECIAL)
     tokenizer.post_processor = processors.Sequence(
         [processors.ByteLevel(trim_offsets=True), _starts_with("<|begin_of_text|>", tokenizer)]
@@ -133,7 +133,7 @@ def _llama3() -> tuple[Tokenizer, dict[str, Any]]:
 
 
 def _gpt2() -> tuple[Tokenizer, dict[str, Any]]:
-    tokenizer = _byte_level(pattern=None)
+    tokenizer = byte_level(pattern=None)
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     _add(tokenizer, ("<|endoftext|>",))
     return tokenizer, {"model_max_length": 1024}
@@ -166,7 +166,7 @@ def _gemma() -> tuple[Tokenizer, dict[str, Any]]:
     }
 
 
-def _byte_level(pattern: str | None, ignore_merges: bool = False) -> Tokenizer:
+def byte_level(pattern: str | None, ignore_merges: bool = False) -> Tokenizer:
     """A trained byte-level BPE that cuts text by `pattern`; None is GPT-2's own."""
     tokenizer = Tokenizer(BPE(ignore_merges=ignore_merges))
     cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None)

@@ -75,6 +75,10 @@ class LowRank:
         """Move both factors."""
         return replace(self, A=self.A.to(device), B=self.B.to(device))
 
+    def float(self) -> "LowRank":
+        """The same factors in float32."""
+        return replace(self, A=self.A.float(), B=self.B.float())
+
     def trainable(self, device: torch.device | str) -> "LowRank":
         """The same factors on a device, as leaves that take gradients."""
         moved = self.to(device)

@@ -4,10 +4,17 @@ from diffspeak.models.chat import Chat, Rendered
 from diffspeak.models.fingerprint import Fingerprint, check_base, fingerprint
 from diffspeak.models.generate import Answer, Decoding, generate
 from diffspeak.models.linears import Targets, attach_to, target_names
-from diffspeak.models.load import Base, load_base, make_base
+from diffspeak.models.load import Base, base_folder_of, load_base, make_base
 from diffspeak.models.logits import Batch, answer_logits, make_batch
 from diffspeak.models.readout import LossOf, Readout, cross_entropy, readout_of
-from diffspeak.models.whole import whole
+from diffspeak.models.whole import (
+    plain_copy,
+    plain_modules,
+    plain_parameters,
+    plain_shapes,
+    plain_tensors,
+    whole,
+)
 
 __all__ = [
     "Answer",
@@ -22,6 +29,7 @@ __all__ = [
     "Targets",
     "answer_logits",
     "attach_to",
+    "base_folder_of",
     "check_base",
     "cross_entropy",
     "fingerprint",
@@ -29,6 +37,11 @@ __all__ = [
     "load_base",
     "make_base",
     "make_batch",
+    "plain_copy",
+    "plain_modules",
+    "plain_parameters",
+    "plain_shapes",
+    "plain_tensors",
     "readout_of",
     "target_names",
     "whole",

@@ -53,6 +53,22 @@ def target_names(model: PreTrainedModel, targets: Targets = "blocks") -> list[st
     return select(model, within=blocks_of(model), suffixes=suffixes, shape_of=shape_of)
 
 
+def left_alone(model: PreTrainedModel) -> list[str]:
+    """Matrices of the blocks that belong to no linear, so that nothing is attached to them.
+
+    In mixtures of experts these are the experts, held in one tensor, and their router.
+    """
+    within = f"{blocks_of(model)}."
+    owners = {id(module) for module in model.modules() if shape_of(module) is not None}
+    return [
+        f"{name}.{part}"
+        for name, module in model.named_modules()
+        if name.startswith(within) and id(module) not in owners
+        for part, parameter in module.named_parameters(recurse=False)
+        if parameter.dim() > 1
+    ]
+
+
 def attach_to(model: PreTrainedModel, targets: Targets = "blocks") -> Attachment:
     """Wrap the targets of a model; `lora.attach` says what that means."""
     return attach(model, target_names(model, targets), shape_of)

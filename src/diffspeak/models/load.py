@@ -8,6 +8,7 @@ to a model yet when it leaves here.
 import logging
 import statistics
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from transformers import (
 from diffspeak.errors import UsageError
 from diffspeak.models.chat import Chat
 from diffspeak.models.fingerprint import Fingerprint, fingerprint
+from diffspeak.models.linears import left_alone
 from diffspeak.models.pocket import NAME as POCKET
 from diffspeak.models.pocket import base_folder
 
@@ -119,12 +121,31 @@ def load_base(
     return make_base(name, model.to(place), tokenizer)
 
 
+def base_folder_of(base: Base) -> Path | None:
+    """The folder that a base was loaded from, if it is on this machine and still there."""
+    folder = base_folder() if base.name == POCKET else Path(base.name).expanduser()
+    return folder if folder.is_dir() else None
+
+
 def make_base(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Base:
     """Freeze a model that is in memory already and make a base of it."""
     model.requires_grad_(False).eval()
     base = Base(name, model, tokenizer, _chat(model, tokenizer), fingerprint(model, tokenizer))
     log.info("base %s: %s, %s", name, base.fingerprint, base.choices)
+    with suppress(UsageError):  # Where no blocks are found, targets have to be named.
+        _tell_left_alone(name, left_alone(model))
     return base
+
+
+def _tell_left_alone(name: str, alone: list[str]) -> None:
+    if alone:
+        log.warning(
+            "%s: %d tensors of the blocks are no linears, such as %s; finetunes and adapters "
+            "leave them alone",
+            name,
+            len(alone),
+            alone[0],
+        )
 
 
 def _chat(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Chat:

@@ -4,17 +4,30 @@ For finetunes that are not low-rank: one at a time, in the same model, nothing c
 are named as in the plain model, also where linears are wrapped by an attachment.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from diffspeak.errors import MismatchError
-from diffspeak.lora import DiffLinear
+from diffspeak.lora import DiffLinear, LinearShape
+from diffspeak.models.linears import shape_of, target_names
 
 
 def plain_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """All parameters by the names they have when nothing is attached."""
+    """All parameters by the names they have when nothing is attached; tied ones by their first."""
+    return _named(model, tied=False)
+
+
+def plain_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """All parameters' data by every name they have when nothing is attached, tied ones too."""
+    return {name: parameter.data for name, parameter in _named(model, tied=True).items()}
+
+
+def _named(model: nn.Module, *, tied: bool) -> dict[str, nn.Parameter]:
     wrapped = [name for name, module in model.named_modules() if isinstance(module, DiffLinear)]
     inner = {f"{name}.base.": f"{name}." for name in wrapped}
 
@@ -23,7 +36,55 @@ def plain_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         prefix = f"{module}."
         return inner.get(prefix, prefix) + part
 
-    return {plain(name): parameter for name, parameter in model.named_parameters()}
+    named = model.named_parameters(remove_duplicate=not tied)
+    return {plain(name): parameter for name, parameter in named}
+
+
+def plain_copy(model: PreTrainedModel, *, shared: bool = True) -> PreTrainedModel:
+    """A copy of a model with nothing attached and nothing tied: what was has equal memory.
+
+    Args:
+        model: Any, attached or not; left as it is.
+        shared: The copy's parameters use the same memory: they may be replaced by others, but not
+            be written to.
+    """
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters() if shared else ():
+        memo[id(parameter)] = nn.Parameter(parameter.data, requires_grad=False)
+    copied = copy.deepcopy(model, memo)
+    for name, module in list(copied.named_modules()):
+        if isinstance(module, DiffLinear):
+            copied.set_submodule(name, module.base)
+    first = dict(copied.named_parameters())
+    for name, parameter in copied.named_parameters(remove_duplicate=False):
+        if name not in first:
+            _replace(copied, name, nn.Parameter(parameter.data, requires_grad=False))
+    return copied
+
+
+def plain_modules(model: nn.Module) -> list[str]:
+    """All modules by the names they have when nothing is attached."""
+    wrapped = {name for name, module in model.named_modules() if isinstance(module, DiffLinear)}
+    return [
+        name
+        for name, _ in model.named_modules()
+        if not (name.endswith(".base") and name.removesuffix(".base") in wrapped)
+    ]
+
+
+def plain_shapes(model: PreTrainedModel) -> dict[str, LinearShape]:
+    """Sizes of the blocks' linears, by the names they have when nothing is attached."""
+    shapes = {}
+    for name in target_names(model):
+        shape = shape_of(model.get_submodule(name))
+        assert shape is not None
+        shapes[_unwrapped(model, name)] = shape
+    return shapes
+
+
+def _unwrapped(model: nn.Module, name: str) -> str:
+    parent = name.rpartition(".")[0]
+    return parent if isinstance(model.get_submodule(parent), DiffLinear) else name
 
 
 @contextmanager
@@ -33,25 +94,41 @@ def whole(model: nn.Module, state: Mapping[str, Tensor]) -> Iterator[None]:
     Args:
         model: The base, attached or not.
         state: Parameter name to tensor of the parameter's shape; what is left out stays the
-            base's. Tensors are used in the base's dtype and on its device.
+            base's. Tensors are used in the base's dtype and on its device. Where the base ties
+            parameters, the first name stands for all of them, unless another has its own.
 
     Raises:
         MismatchError: A name is unknown, or a shape differs; nothing was changed.
     """
-    parameters = plain_parameters(model)
+    parameters, tied = plain_parameters(model), _named(model, tied=True)
     for name, tensor in state.items():
-        if name not in parameters:
+        if name not in tied:
             raise MismatchError(f"the finetune has {name}, which the base has not; use its base")
-        if tensor.shape != parameters[name].shape:
+        if tensor.shape != tied[name].shape:
             raise MismatchError(
                 f"{name} is {tuple(tensor.shape)} in the finetune and "
-                f"{tuple(parameters[name].shape)} in the base; use the base it was made from"
+                f"{tuple(tied[name].shape)} in the base; use the base it was made from"
             )
-    own = {name: parameters[name].data for name in state}
+    own = {name: parameters[name].data for name in state if name in parameters}
+    alone = {name: tied[name] for name in state if name not in parameters}
     try:
-        for name, tensor in state.items():
-            parameters[name].data = tensor.to(own[name].device, own[name].dtype)
+        for name, parameter in alone.items():
+            _replace(model, name, nn.Parameter(_like(state[name], parameter), requires_grad=False))
+        for name in own:
+            parameters[name].data = _like(state[name], own[name])
         yield
     finally:
         for name, tensor in own.items():
             parameters[name].data = tensor
+        for name, parameter in alone.items():
+            _replace(model, name, parameter)
+
+
+def _like(tensor: Tensor, other: Tensor) -> Tensor:
+    return tensor.to(other.device, other.dtype)
+
+
+def _replace(model: nn.Module, name: str, parameter: nn.Parameter) -> None:
+    """Give one module a parameter of its own; it is not one that an attachment wraps."""
+    module, _, part = name.rpartition(".")
+    setattr(model.get_submodule(module), part, parameter)
