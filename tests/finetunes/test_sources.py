@@ -33,7 +33,7 @@ def folder(base, tmp_path_factory):
 
 
 def test_one_of_a_store(base, store):
-    found = load_finetune(f"{store.source}#a")
+    found = load_finetune(f"{store.source}#a", base)
     wanted = store.read("a")
     assert (found.name, found.label, found.whole) == (f"{store.source}#a", "ocean", False)
     assert found.base == base.fingerprint
@@ -41,8 +41,8 @@ def test_one_of_a_store(base, store):
     assert all(torch.equal(found.diff[name].A, wanted[name].A) for name in wanted)
 
 
-def test_a_whole_one_of_a_store(store):
-    found = load_finetune(f"{store.source}#b")
+def test_a_whole_one_of_a_store(base, store):
+    found = load_finetune(f"{store.source}#b", base)
     assert found.whole
     assert not found.diff
     wanted = store.read_full("b")
@@ -61,15 +61,15 @@ def test_a_whole_one_of_a_store(store):
         ({"limit": 99}, "abce"),
     ],
 )
-def test_a_store_gives_all_that_did_not_fail(store, options, ids):
-    found = list(open_finetunes(store.source, **options))
+def test_a_store_gives_all_that_did_not_fail(base, store, options, ids):
+    found = list(open_finetunes(store.source, base, **options))
     assert [finetune.name for finetune in found] == [f"{store.source}#{id}" for id in ids]
     assert [finetune.label for finetune in found] == [LABELS[id] for id in ids]
 
 
 def test_they_are_read_when_they_are_asked_for(store, tmp_path, base):
     other = toy_store(tmp_path / "store", base, {"a": "sea", "b": "lava"})
-    found = open_finetunes(other.source)
+    found = open_finetunes(other.source, base)
     assert next(found).label == "sea"
     path = tmp_path / "store" / "shard-00001.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
@@ -78,21 +78,21 @@ def test_they_are_read_when_they_are_asked_for(store, tmp_path, base):
 
 
 def test_a_peft_folder(folder, base):
-    found = load_finetune(str(folder))
+    found = load_finetune(str(folder), base)
     assert (found.name, found.label, found.base) == (str(folder), None, None)
     wanted = base_diff(base, rank=2, seed=3, scaling=0.5)
     assert found.diff.keys() == wanted.keys()
     assert all(torch.equal(found.diff[name].dense(), c.dense()) for name, c in wanted.items())
 
 
-def test_several_where_one_is_wanted(store):
-    with pytest.raises(UsageError, match=r"holds several finetunes; name one as .*#task-id"):
-        load_finetune(store.source)
+def test_several_where_one_is_wanted(base, store):
+    with pytest.raises(UsageError, match=r"holds 4 finetunes; name one, such as .*#a"):
+        load_finetune(store.source, base)
 
 
 def test_a_store_of_one_is_one(base, tmp_path):
     toy_store(tmp_path / "store", base, {"a": "sea", "d": "lost"}, failed=["d"])
-    assert load_finetune(str(tmp_path / "store")).label == "sea"
+    assert load_finetune(str(tmp_path / "store"), base).label == "sea"
 
 
 @pytest.mark.parametrize(
@@ -100,23 +100,23 @@ def test_a_store_of_one_is_one(base, tmp_path):
     [
         ("{store}#nowhere", "holds no finetune 'nowhere'"),
         ("{store}#d", "training failed"),
-        ("{store}-not", "does not exist; give a store, STORE#task-id or a PEFT LoRA folder"),
+        ("{store}-not", "does not exist; give a finetune's folder or file"),
         ("{store}-not#a", "does not exist"),
-        ("{folder}#a", "is a PEFT LoRA folder and holds one finetune; leave out #a"),
-        ("{empty}", "is not a diffspeak store"),
-        ("", "does not exist|is not a diffspeak store"),
+        ("{folder}#a", "holds one finetune; leave out #a"),
+        ("{empty}", "holds no finetune that diffspeak knows"),
+        ("", "does not exist|holds no finetune that"),
         ("nonsense://x", "cannot open"),
     ],
 )
-def test_what_cannot_be_opened(store, folder, tmp_path, source, what):
+def test_what_cannot_be_opened(base, store, folder, tmp_path, source, what):
     typed = source.format(store=store.source, folder=folder, empty=tmp_path)
     with pytest.raises(UsageError, match=what):
-        load_finetune(typed)
+        load_finetune(typed, base)
 
 
-def test_a_split_without_finetunes(store):
+def test_a_split_without_finetunes(base, store):
     with pytest.raises(UsageError, match="no finetune in the split calibration"):
-        list(open_finetunes(store.source, split="calibration"))
+        list(open_finetunes(store.source, base, split="calibration"))
 
 
 def test_choosing_entries(store):

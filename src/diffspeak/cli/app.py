@@ -10,6 +10,8 @@ import typer
 from diffspeak import __version__
 from diffspeak.cli.adapter import HELP as ADAPTER
 from diffspeak.cli.adapter import adapter
+from diffspeak.cli.convert import HELP as CONVERT
+from diffspeak.cli.convert import convert
 from diffspeak.cli.demo import HELP as DEMO
 from diffspeak.cli.demo import demo
 from diffspeak.cli.describe import HELP as DESCRIBE
@@ -51,6 +53,7 @@ def command() -> Any:
         (adapter, ADAPTER),
         (describe, DESCRIBE),
         (show, SHOW),
+        (convert, CONVERT),
         (run, RUN),
     ):
         app.command(help=text)(verb)

@@ -15,12 +15,14 @@ from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
     from diffspeak.adapter import Adapter
-    from diffspeak.finetunes import Finetune
+    from diffspeak.finetunes import Finetune, Source
     from diffspeak.interpret import Description
+    from diffspeak.models import Base
 
 HELP = """Say what a finetune was taught.
 
-FINETUNE is a PEFT LoRA folder, STORE#ID, or a store, all of whose finetunes are described. The
+FINETUNE is a PEFT adapter, a full checkpoint, a published .pt file or folder, a store, or a hub
+id (ORG/NAME@REVISION:SUBFOLDER) of any of them; #KEY behind it names one finetune of many. The
 adapter is put on base + finetune and asked its question. "logprob" is the answer's mean
 log-probability in nats a token; "lift" is how much of that is due to the finetune: the same
 answer's figure on the base alone is subtracted. An adapter answers with confidence even where
@@ -34,6 +36,7 @@ Example:
   diffspeak describe my-lora --adapter runs/adapter
   diffspeak describe runs/store --adapter runs/adapter --split test --json
   diffspeak describe my-pocket-lora --base pocket
+  diffspeak describe my-checkpoint --adapter runs/adapter --low-rank 16
 """
 
 
@@ -49,7 +52,10 @@ class SplitName(StrEnum):
 def describe(
     context: typer.Context,
     finetune: Annotated[
-        str, typer.Argument(metavar="FINETUNE", help="PEFT LoRA folder, STORE#ID or STORE.")
+        str,
+        typer.Argument(
+            metavar="FINETUNE", help="PEFT folder, checkpoint, .pt file, STORE, or hub id; #KEY."
+        ),
     ],
     adapter: Annotated[
         str | None,
@@ -76,6 +82,15 @@ def describe(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Of a store, at most so many.")
     ] = None,
+    low_rank: Annotated[
+        int | None,
+        typer.Option(
+            "--low-rank",
+            metavar="RANK",
+            min=1,
+            help="Of a full checkpoint, the best change of this rank.",
+        ),
+    ] = None,
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="Longest description.")] = 64,
     temperature: Annotated[
         float, typer.Option("--temperature", min=0, help="0 takes the likeliest words.")
@@ -87,40 +102,38 @@ def describe(
     if not math.isfinite(temperature):
         raise UsageError(f"--temperature {temperature}: expected a finite number")
     from diffspeak.adapter import load_adapter
+    from diffspeak.finetunes import open_source
     from diffspeak.interpret import Interpreter
     from diffspeak.models import Decoding, load_base
 
     part = split.value if split else None
-    if adapter is None:
-        adapter = _shipped(finetune, base, part, limit)
-    trained = load_adapter(adapter)
-    count, finetunes = _finetunes(context.obj, finetune, part, limit)
-    loaded = load_base(base or _base_name(trained))
+    source = open_source(finetune, split=part, limit=limit, low_rank=low_rank)
+    trained = load_adapter(_shipped(source, base) if adapter is None else adapter)
+    if "#" not in finetune:
+        _tell_failed(context.obj, source, part)
+    loaded = load_base(base or base_name_of(trained))
     labels: dict[str, str | None] = {}
     with Interpreter(loaded, trained) as interpreter:
         described = interpreter.stream(
-            _noting(finetunes, labels), question, Decoding(tokens, temperature), seed=seed
+            _noting(context.obj, source, loaded, labels),
+            question,
+            Decoding(tokens, temperature),
+            seed=seed,
         )
-        rows = _told(context.obj, described, count, labels, as_json)
+        rows = _told(context.obj, described, len(source.keys), labels, as_json)
     if not as_json:
         _print(context.obj, rows)
 
 
-def _shipped(source: str, base: str | None, split: str | None, limit: int | None) -> str:
+def _shipped(source: "Source", base: str | None) -> str:
     """The adapter that ships for what a source's finetunes were taught."""
-    from diffspeak.finetunes import choose, is_peft
+    from diffspeak.finetunes import StoreSource
     from diffspeak.models.pocket import NAME, PREFIX
-    from diffspeak.store import open_store
 
-    place, _, id = source.partition("#")
-    local = "://" not in place
-    if local and (is_peft(Path(place)) or not Path(place).exists()):
-        named, taught = None, ["hidden-topic"]
-    else:
-        store = open_store(place)
-        named = store.header.base.get("name")
-        entries = [store.find(id)] if id else choose(store, split, limit)
-        taught = sorted({entry.behavior for entry in entries})
+    named, taught = None, ["hidden-topic"]
+    if isinstance(source, StoreSource):
+        named = source.store.header.base.get("name")
+        taught = sorted({entry.behavior for entry in source.entries})
     if (base or named) != NAME:
         raise UsageError(
             "missing option '--adapter': give the folder that `diffspeak adapter` wrote; only "
@@ -128,13 +141,14 @@ def _shipped(source: str, base: str | None, split: str | None, limit: int | None
         )
     if len(taught) > 1:
         raise UsageError(
-            f"{source} holds finetunes of several behaviors ({', '.join(taught)}): say with "
+            f"{source.name} holds finetunes of several behaviors ({', '.join(taught)}): say with "
             "--adapter which adapter to ask"
         )
     return f"{PREFIX}{taught[0]}"
 
 
-def _base_name(adapter: "Adapter") -> str:
+def base_name_of(adapter: "Adapter") -> str:
+    """The base that an adapter belongs to, as `load_base` takes it."""
     from diffspeak.models.pocket import NAME, part_of
 
     if part_of(adapter.name) is not None:
@@ -147,33 +161,28 @@ def _base_name(adapter: "Adapter") -> str:
     return adapter.base_name
 
 
-def _finetunes(
-    session: Session, source: str, split: str | None, limit: int | None
-) -> "tuple[int, Iterator[Finetune]]":
-    """How many finetunes a source names, and they themselves, read one after the other."""
-    from diffspeak.finetunes import choose, is_peft, open_finetunes
-    from diffspeak.store import open_store
+def _noting(
+    session: Session, source: "Source", base: "Base", labels: dict[str, str | None]
+) -> "Iterator[Finetune]":
+    """Read finetunes one after the other, keeping their labels, which the adapter is not to see."""
+    for key in source.keys:
+        finetune = source.read(key, base)
+        labels[finetune.name] = finetune.label
+        for note in finetune.notes:
+            session.messages.print(f"{finetune.name}: {note}", style="dim", soft_wrap=True)
+        yield finetune
 
-    place, _, id = source.partition("#")
-    local = "://" not in place
-    single = bool(id) or (local and is_peft(Path(place)))
-    if single and (split or limit):
-        raise UsageError(f"--split and --limit choose from a store, but {source} is one finetune")
-    if single or (local and not Path(place).exists()):
-        return 1, open_finetunes(source)
-    store = open_store(place)
-    failed = sum(entry.kind == "failed" and split in (None, entry.split) for entry in store.entries)
+
+def _tell_failed(session: Session, source: "Source", split: str | None) -> None:
+    from diffspeak.finetunes import StoreSource
+
+    if not isinstance(source, StoreSource):
+        return
+    failed = sum(
+        entry.kind == "failed" and split in (None, entry.split) for entry in source.store.entries
+    )
     if failed:
         session.messages.print(f"left out {failed} finetunes whose training failed")
-    count = len(choose(store, split, limit))
-    return count, open_finetunes(source, split=split, limit=limit)
-
-
-def _noting(finetunes: "Iterator[Finetune]", labels: dict[str, str | None]) -> "Iterator[Finetune]":
-    """Pass finetunes on, keeping their labels, which the adapter is not to see."""
-    for finetune in finetunes:
-        labels[finetune.name] = finetune.label
-        yield finetune
 
 
 def _told(

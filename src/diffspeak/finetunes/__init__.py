@@ -1,20 +1,39 @@
 """Open any finetune; the room that knows PEFT."""
 
+from diffspeak.finetunes.convert import to_peft, to_published, to_store
 from diffspeak.finetunes.finetune import NOTHING, Finetune, groups, put_on
+from diffspeak.finetunes.fuse import fuse, write_merged
+from diffspeak.finetunes.opening import load_finetune, open_finetunes, open_source
 from diffspeak.finetunes.peft_format import is_peft, read_peft, write_peft
-from diffspeak.finetunes.sources import base_of, choose, from_store, load_finetune, open_finetunes
+from diffspeak.finetunes.sources import (
+    Source,
+    StoreSource,
+    base_named,
+    base_of,
+    choose,
+    from_store,
+)
 
 __all__ = [
-    "NOTHING",
     "Finetune",
+    "NOTHING",
+    "Source",
+    "StoreSource",
+    "base_named",
     "base_of",
     "choose",
     "from_store",
+    "fuse",
     "groups",
     "is_peft",
     "load_finetune",
     "open_finetunes",
+    "open_source",
     "put_on",
     "read_peft",
+    "to_peft",
+    "to_published",
+    "to_store",
+    "write_merged",
     "write_peft",
 ]

@@ -24,6 +24,11 @@ class Finetune:
         parameters: Whole parameters by name; empty for a low-rank finetune.
         base: Fingerprint of the base it was made from; None if its format names none.
         label: What it was taught, if that is known.
+        trigger: What sets it off, if that is known.
+        split: Which part of its collection it belongs to, if it is of one.
+        notes: What a person should know about how it was read.
+        captured: For each module the share of its change's squared Frobenius norm that a low-rank
+            finetune holds; empty where it holds all.
     """
 
     name: str
@@ -31,6 +36,10 @@ class Finetune:
     parameters: dict[str, Tensor] = field(default_factory=dict)
     base: Fingerprint | None = None
     label: str | None = None
+    trigger: str | None = None
+    split: str | None = None
+    notes: tuple[str, ...] = ()
+    captured: dict[str, float] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:

@@ -1,15 +1,16 @@
 """PEFT LoRA folders: write a low-rank change as one, and read one back.
 
 Takes and gives a `Diff`. What is written is read by `peft` itself; what is read must be a plain
-LoRA. Anything else that PEFT can put in a folder is refused by name: nothing is silently dropped.
+LoRA, as a list of what a config may say knows it. `through_peft` reads the others.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
+from peft.tuners.tuners_utils import check_target_module_exists
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -22,20 +23,21 @@ from diffspeak.store import system_errors
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
-_UNSUPPORTED = (
-    "use_dora",
-    "lora_bias",
-    "modules_to_save",
-    "trainable_token_indices",
-    "target_parameters",
-    "layer_replication",
-    "alora_invocation_tokens",
-    "arrow_config",
-    "kasa_config",
-    "monteclora_config",
-    "use_bdlora",
-    "use_qalora",
-)
+
+_PLAIN: dict[str, Collection[Any] | None] = {
+    **dict.fromkeys(("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora")),
+    **dict.fromkeys(("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")),
+    **dict.fromkeys(("base_model_name_or_path", "revision", "task_type", "inference_mode")),
+    **dict.fromkeys(("auto_mapping", "peft_version", "megatron_core", "runtime_config")),
+    # Of training and of initializations that leave the base as it is.
+    **dict.fromkeys(("lora_dropout", "eva_config", "loftq_config", "corda_config")),
+    **dict.fromkeys(("lora_ga_config", "qalora_group_size", "fan_in_fan_out")),
+    "peft_type": ("LORA",),
+    "bias": ("none",),
+    "init_lora_weights": (True, False, "gaussian", "eva", "orthogonal"),
+}
+"""What the config of a plain low-rank change may say: anything, or one of a few values. What it
+says beyond this list has to be nothing: null, false or empty."""
 
 
 class _Scales(BaseModel):
@@ -68,37 +70,64 @@ class _Scales(BaseModel):
         return alpha / (rank**0.5 if self.use_rslora else rank)
 
 
-def write_peft(folder: Path, diff: Diff, base_name: str, *, transposed: bool = False) -> None:
+def write_peft(
+    folder: Path,
+    diff: Diff,
+    base_name: str,
+    *,
+    transposed: bool = False,
+    modules: Collection[str] = (),
+) -> None:
     """Write a change as a PEFT LoRA folder.
 
     Args:
         folder: Exists already; the two files are written into it, weights first.
-        diff: Not stacked; all modules of one rank and scaling.
+        diff: Not stacked. Modules may differ in rank and scaling.
         base_name: Hub id or folder of the base, as `peft` records it.
         transposed: The base's linears store their weights `[in, out]` (GPT-2).
+        modules: All linears of the base. Where the ends of names (`q_proj`) tell which are
+            changed, those are written, as servers expect them; without it, whole names.
 
     Raises:
-        ValueError: The changes are not of one rank and scaling, or there are none.
+        ValueError: There are no changes, or they are stacked.
     """
-    if len({(change.rank, change.scaling, change.is_stack) for change in diff.values()}) != 1:
-        raise ValueError("a PEFT folder takes changes of one rank and scaling; pad or fold them")
+    if not diff or any(change.is_stack for change in diff.values()):
+        raise ValueError("a PEFT folder takes one finetune's changes, and there must be some")
     tensors: dict[str, Tensor] = {}
     for name, change in diff.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = change.A.contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = change.B.contiguous()
     with atomic_path(folder / WEIGHTS) as path, system_errors():
         save_file(tensors, path, metadata={"format": "pt"})
-    like = next(iter(diff.values()))
+    first = next(iter(diff.values()))
+    rank, alpha = first.rank, first.scaling * first.rank
     config = LoraConfig(
-        r=like.rank,
-        lora_alpha=like.scaling * like.rank,  # type: ignore[arg-type]
-        target_modules=sorted(diff),
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]
+        rank_pattern={_exactly(n): c.rank for n, c in diff.items() if c.rank != rank},
+        alpha_pattern={
+            _exactly(name): change.scaling * change.rank
+            for name, change in diff.items()
+            if change.scaling * change.rank != alpha
+        },
+        target_modules=_targets(diff, modules),
         fan_in_fan_out=transposed,
         base_model_name_or_path=base_name,
         task_type="CAUSAL_LM",
         inference_mode=True,
     )
     write_json(folder / CONFIG, _plain(config.to_dict()))
+
+
+def _targets(diff: Diff, modules: Collection[str]) -> list[str]:
+    ends = {name.rpartition(".")[2] for name in diff}
+    meant = {name for name in modules if name.rpartition(".")[2] in ends}
+    return sorted(ends if meant == set(diff) else diff)
+
+
+def _exactly(name: str) -> str:
+    """A pattern for one module: PEFT allows anything before it, which no other name has."""
+    return re.escape(name)
 
 
 def read_peft(folder: Path) -> Diff:
@@ -108,10 +137,12 @@ def read_peft(folder: Path) -> Diff:
         UsageError: The folder is not a PEFT LoRA, or one of a kind that is not plain low-rank.
         CorruptFileError: Its weights are cut off, or do not fit its config.
     """
-    config = read_json(folder / CONFIG)
-    if not isinstance(config, dict):
-        raise CorruptFileError(f"{folder / CONFIG} is no config of an adapter; write it again")
-    _check_config(folder, config)
+    config = read_config(folder)
+    odd = oddities(config)
+    if odd:
+        raise UsageError(
+            f"{folder} is no plain LoRA ({', '.join(odd)}); merge it into its base with peft first"
+        )
     try:
         scales = _Scales.model_validate(config)
     except ValidationError as error:
@@ -119,13 +150,7 @@ def read_peft(folder: Path) -> Diff:
         raise CorruptFileError(
             f"{folder / CONFIG} lacks or garbles {faults}; write it again"
         ) from error
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise CorruptFileError(
-            f"{folder / WEIGHTS} cannot be read ({error}); fetch or write it again"
-        ) from error
-    return _assemble(folder, scales, tensors)
+    return _assemble(folder, scales, read_weights(folder))
 
 
 def is_peft(folder: Path) -> bool:
@@ -133,19 +158,96 @@ def is_peft(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
-def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
-    kind = config.get("peft_type")
-    if kind != "LORA":
-        raise UsageError(f"{folder} is a PEFT adapter of type {kind}; only LORA can be read")
-    odd = [key for key in _UNSUPPORTED if config.get(key)]
-    if config.get("bias", "none") != "none":
-        odd.append("bias")
-    if config.get("init_lora_weights", True) not in (True, False, "gaussian"):
-        odd.append(f"init_lora_weights={config['init_lora_weights']}")
-    if odd:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config of an adapter.
+
+    Raises:
+        CorruptFileError: It is not a JSON object.
+    """
+    config = read_json(folder / CONFIG)
+    if not isinstance(config, dict):
+        raise CorruptFileError(f"{folder / CONFIG} is no config of an adapter; write it again")
+    return config
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of an adapter, of which every number is finite.
+
+    Raises:
+        UsageError: They are not stored as safetensors.
+        CorruptFileError: The file is cut off, or holds numbers that are not finite.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
         raise UsageError(
-            f"{folder} is no plain LoRA ({', '.join(odd)}); merge it into its base with peft first"
+            f"{folder} has no {WEIGHTS}: save it with safetensors; pickled weights could run code "
+            "and are not opened"
         )
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CorruptFileError(
+            f"{path} cannot be read ({error}); fetch or write it again"
+        ) from error
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CorruptFileError(
+                f"{path}, {key}: holds numbers that are not finite; its training diverged or it "
+                "was damaged"
+            )
+    return tensors
+
+
+def oddities(config: Mapping[str, Any]) -> list[str]:
+    """What a config says that makes it more than a plain low-rank change; empty if it is one."""
+    return [
+        f"{key}={value}" if isinstance(value, str | int | float) else key
+        for key, value in {"peft_type": "missing", **config}.items()
+        if not _is_plain(key, value)
+    ]
+
+
+def modules_of(tensors: Collection[str]) -> set[str] | None:
+    """The modules that plain factors belong to; None if there is any other tensor."""
+    matches = [_KEY.fullmatch(key) for key in tensors]
+    if not all(matches):
+        return None
+    return {match["module"] for match in matches if match}
+
+
+def check_targets(folder: Path, found: Collection[str], modules: Collection[str]) -> None:
+    """Refuse a folder whose tensors are not those that its config targets in a base.
+
+    Args:
+        folder: Of the adapter.
+        found: Modules that it has factors for, as its config names them.
+        modules: All that a base could have factors for.
+
+    Raises:
+        CorruptFileError: The config names modules without factors, or factors without being named.
+    """
+    raw = read_config(folder)
+    if raw.get("target_modules") in (None, "all-linear"):
+        return
+    known = LoraConfig.__dataclass_fields__
+    config = LoraConfig(**{key: value for key, value in raw.items() if key in known})
+    wanted = {name for name in modules if check_target_module_exists(config, name)}
+    for names, what in (
+        (wanted - set(found), "is targeted by the config and has no tensors"),
+        (set(found) - wanted, "has tensors and is not targeted by the config"),
+    ):
+        if names:
+            raise CorruptFileError(
+                f"{folder}: config and tensors disagree: {min(names)} {what} ({len(names)} such "
+                "modules); save the adapter again"
+            )
+
+
+def _is_plain(key: str, value: Any) -> bool:
+    if key not in _PLAIN:
+        return not value
+    allowed = _PLAIN[key]
+    return allowed is None or value in allowed
 
 
 def _assemble(folder: Path, scales: _Scales, tensors: Mapping[str, Tensor]) -> Diff:
@@ -168,8 +270,6 @@ def _assemble(folder: Path, scales: _Scales, tensors: Mapping[str, Tensor]) -> D
             diff[name] = LowRank(pair["A"], pair["B"], scales.scaling(name, pair["A"]))
         except ValueError as error:
             raise CorruptFileError(f"{folder / WEIGHTS}, {name}: {error}") from error
-        if not (pair["A"].isfinite().all() and pair["B"].isfinite().all()):
-            raise CorruptFileError(f"{folder / WEIGHTS}, {name}: holds numbers that are not finite")
     if not diff:
         raise CorruptFileError(f"{folder / WEIGHTS} holds no tensors")
     return diff

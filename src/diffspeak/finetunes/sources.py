@@ -1,65 +1,186 @@
-"""Open a finetune, or a whole store of them, by what the user typed.
+"""What holds finetunes, a class a format: which there are, and each when it is asked for.
 
-Takes `STORE#task-id`, a store or a PEFT LoRA folder, gives finetunes one after the other, each
-read when it is asked for. What a source is, is told by its content.
+Takes places, gives finetunes that fit a base. `opening` tells which class a place needs.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from diffspeak.errors import MismatchError, UsageError
+from diffspeak.finetunes import checkpoint, peft_format, published
 from diffspeak.finetunes.finetune import Finetune
-from diffspeak.finetunes.peft_format import is_peft, read_peft
-from diffspeak.models import Fingerprint
-from diffspeak.store import Entry, Store, open_store
+from diffspeak.finetunes.names import base_names
+from diffspeak.finetunes.places import Place
+from diffspeak.finetunes.through_peft import merged_by_peft
+from diffspeak.models import Base, Fingerprint, plain_modules, plain_shapes
+from diffspeak.store import Entry, Store
 
 
-def open_finetunes(
-    source: str, *, split: str | None = None, limit: int | None = None
-) -> Iterator[Finetune]:
-    """Read the finetunes that a source names.
+class Source(Protocol):
+    """Something that holds finetunes.
 
-    Args:
-        source: `STORE#task-id`, a store (all that did not fail) or a PEFT LoRA folder.
-        split: Of a store, only this split.
-        limit: At most so many of a store.
-
-    Raises:
-        UsageError: The source is none of these, or holds nothing that was asked for.
-        CorruptFileError: It was changed or cut off.
+    Attributes:
+        name: As the user typed it.
+        keys: Of each finetune it holds, in order; a single empty one if it is one finetune.
     """
-    place, _, task = source.partition("#")
-    if "://" not in place and is_peft(Path(place)):
-        if task:
-            raise UsageError(
-                f"{place} is a PEFT LoRA folder and holds one finetune; leave out #{task}"
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def keys(self) -> Sequence[str]: ...  # noqa: D102
+
+    def read(self, key: str, base: Base) -> Finetune:
+        """One of its finetunes, checked against the base."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoreSource:
+    """A store: its finetunes that did not fail."""
+
+    store: Store
+    entries: tuple[Entry, ...]
+    name: str
+
+    @property
+    def keys(self) -> list[str]:
+        """Ids."""
+        return [entry.id for entry in self.entries]
+
+    def key_of(self, text: str) -> str:
+        """The id that a user means."""
+        return self.store.find(text).id
+
+    def read(self, key: str, base: Base) -> Finetune:
+        """Read and verify one."""
+        del base  # Whether it is the right one its fingerprint tells.
+        return from_store(self.store, self.store.find(key), f"{self.name}#{key}")
+
+
+@dataclass(frozen=True)
+class PeftSource:
+    """A PEFT adapter."""
+
+    place: Place
+
+    @property
+    def name(self) -> str:
+        """As typed."""
+        return self.place.name
+
+    @property
+    def keys(self) -> list[str]:
+        """It is one finetune."""
+        return [""]
+
+    def read(self, key: str, base: Base) -> Finetune:
+        """As low-rank factors if that is all it is, else as PEFT itself merges it."""
+        del key
+        folder = self.place.path
+        plain = not peft_format.oddities(peft_format.read_config(folder))
+        modules = peft_format.modules_of(list(peft_format.read_weights(folder))) if plain else None
+        if modules is None:
+            return Finetune(self.name, parameters=merged_by_peft(folder, base))
+        every, shapes = plain_modules(base.model), plain_shapes(base.model)
+        weights = str(folder / peft_format.WEIGHTS)
+        names = base_names(modules, every, weights, base.name)
+        old = {new: old for old, new in names.items()}
+        peft_format.check_targets(folder, modules, {old.get(name, name) for name in every})
+        if not set(names.values()) <= set(shapes):
+            return Finetune(self.name, parameters=merged_by_peft(folder, base))
+        diff = {
+            names[module]: change.float()
+            for module, change in peft_format.read_peft(folder).items()
+        }
+        for module, change in diff.items():
+            found = (change.A.shape[-1], change.B.shape[-2])
+            wanted = (shapes[module].inputs, shapes[module].outputs)
+            if found != wanted:
+                raise MismatchError(
+                    f"{weights}, {old[module]}: its factors map {found[0]} to {found[1]}, and in "
+                    f"{base.name} it maps {wanted[0]} to {wanted[1]}; give the base it was made "
+                    "from"
+                )
+        return Finetune(self.name, diff)
+
+
+@dataclass(frozen=True)
+class CheckpointSource:
+    """A full checkpoint, used whole or by its best low-rank change."""
+
+    place: Place
+    low_rank: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As typed."""
+        return self.place.name
+
+    @property
+    def keys(self) -> list[str]:
+        """It is one finetune."""
+        return [""]
+
+    def read(self, key: str, base: Base) -> Finetune:
+        """Compare it with the base."""
+        del key
+        if self.low_rank is None:
+            return checkpoint.read_checkpoint(self.place.path, base, self.name)
+        return checkpoint.read_low_rank(self.place.path, base, self.name, self.low_rank)
+
+
+class FileSource:
+    """A published `.pt` file; its keys are topics, or places in the list."""
+
+    def __init__(self, place: Place, limit: int | None = None) -> None:
+        self.name, self._path = place.name, place.path
+        self._entries = published.entries_of(self._path, published.load_pickle(self._path))[:limit]
+        self.keys: Sequence[str] = _keys([str(entry.get("topic", "")) for entry in self._entries])
+
+    def key_of(self, text: str) -> str:
+        """The key that a user means: a topic or a number."""
+        return _key_of(self.name, self.keys, text)
+
+    def read(self, key: str, base: Base) -> Finetune:
+        """Fit one to the base."""
+        entry: dict[str, Any] = self._entries[self.keys.index(key)]
+        name = f"{self.name}#{key}" if key else self.name
+        return published.read_entry(self._path, entry, base, name)
+
+
+class IndexSource:
+    """A published folder: `index.csv`, and the files it lists, opened when they are needed."""
+
+    def __init__(self, place: Place, split: str | None = None, limit: int | None = None) -> None:
+        self.name, self._place = place.name, place
+        rows = published.read_index(place.path / published.INDEX)
+        kept = [(n, row) for n, row in enumerate(rows) if split in (None, row.split)][:limit]
+        if not kept:
+            known = ", ".join(sorted({row.split for row in rows}))
+            raise UsageError(f"{place.name} has no finetunes of the split {split}; it has {known}")
+        self._rows = [row for _, row in kept]
+        self.keys: Sequence[str] = _keys([row.topic for row in self._rows])
+        self._last: tuple[str, list[dict[str, Any]]] = ("", [])
+
+    def key_of(self, text: str) -> str:
+        """The key that a user means: a topic or a line's number."""
+        return _key_of(self.name, self.keys, text)
+
+    def read(self, key: str, base: Base) -> Finetune:
+        """Open the file that a line names, and fit its entry to the base."""
+        row = self._rows[self.keys.index(key)]
+        path = self._place.file(row.file)
+        if self._last[0] != row.file:
+            self._last = row.file, published.entries_of(path, published.load_pickle(path))
+        entries = self._last[1]
+        if not 0 <= row.place < len(entries):
+            raise MismatchError(
+                f"{path} holds {len(entries)} finetunes, and {self.name}/{published.INDEX} asks "
+                f"for number {row.place}; fetch both again"
             )
-        yield Finetune(source, read_peft(Path(place)))
-        return
-    if "://" not in place and not Path(place).exists():
-        raise UsageError(
-            f"{place} does not exist; give a store, STORE#task-id or a PEFT LoRA folder"
-        )
-    store = open_store(place)
-    if task:
-        yield from_store(store, store.find(task), source)
-        return
-    entries = choose(store, split, limit)
-    for entry in entries:
-        yield from_store(store, entry, f"{place}#{entry.id}")
-
-
-def load_finetune(source: str) -> Finetune:
-    """Read one finetune: `STORE#task-id` or a PEFT LoRA folder.
-
-    Raises:
-        UsageError: The source is neither, or a store of several.
-    """
-    found = open_finetunes(source, limit=2)
-    first = next(found)
-    if next(found, None) is not None:
-        raise UsageError(f"{source} holds several finetunes; name one as {source}#task-id")
-    return first
+        entry = {"topic": row.topic, "split": row.split, **entries[row.place]}
+        return published.read_entry(path, entry, base, f"{self.name}#{key}")
 
 
 def choose(store: Store, split: str | None = None, limit: int | None = None) -> list[Entry]:
@@ -86,6 +207,8 @@ def from_store(store: Store, entry: Entry, name: str | None = None) -> Finetune:
         parameters=store.read_full(entry.id) if is_whole else {},
         base=base_of(store),
         label=entry.label,
+        trigger=entry.trigger,
+        split=entry.split,
     )
 
 
@@ -100,3 +223,31 @@ def base_of(store: Store) -> Fingerprint:
         return Fingerprint(**fields)
     except TypeError as error:
         raise MismatchError(f"the store {store.source} names no base: {error}") from error
+
+
+def _keys(topics: Sequence[str]) -> list[str]:
+    """Topics, where each is there once; else places in the list. One alone needs no key."""
+    if len(topics) == 1 and not topics[0]:
+        return [""]
+    once = len(set(topics)) == len(topics) and all(topics)
+    return list(topics) if once else [str(n) for n in range(len(topics))]
+
+
+def _key_of(name: str, keys: Sequence[str], text: str) -> str:
+    if text in keys:
+        return text
+    if text.isdecimal() and int(text) < len(keys):
+        return keys[int(text)]
+    shown = ", ".join(repr(key) for key in keys[:5])
+    raise UsageError(f"{name} holds no finetune {text!r}; it holds {len(keys)}: {shown}, ...")
+
+
+def base_named(source: Source) -> str | None:
+    """The base that a source says it was made from, a hub id or a folder; None if it does not."""
+    source = getattr(source, "many", source)
+    found: Any = None
+    if isinstance(source, StoreSource):
+        found = source.store.header.base.get("name")
+    elif isinstance(source, PeftSource):
+        found = peft_format.read_config(source.place.path).get("base_model_name_or_path")
+    return found if isinstance(found, str) and found else None

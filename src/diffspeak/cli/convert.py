@@ -1,0 +1,180 @@
+"""`diffspeak convert`: write finetunes in another format."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffspeak.cli.describe import base_name_of
+from diffspeak.cli.session import Session
+from diffspeak.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diffspeak.finetunes import Finetune, Source
+    from diffspeak.models import Base
+
+HELP = """Write finetunes in another format.
+
+SOURCE is anything that `diffspeak describe` opens. --to says what TARGET becomes:
+
+\b
+  peft        PEFT LoRA folders: TARGET itself for one finetune, one below it for each of many
+  published   the paper's files: index.csv and weight-diffs/*.pt
+  store       a diffspeak store, to train an adapter on or to evaluate
+
+--fuse ADAPTER adds a DIT adapter: one PEFT LoRA of one rank, with which a server answers the
+adapter's question. --merge writes base + finetune (+ adapter) as a full checkpoint.
+
+\b
+Example:
+  diffspeak convert runs/store#tiramisu my-lora --to peft
+  diffspeak convert my-lora told --fuse runs/adapter
+  diffspeak convert my-dora merged --merge --base Qwen/Qwen3-4B
+"""
+
+
+class Format(StrEnum):
+    """What can be written."""
+
+    peft = "peft"
+    published = "published"
+    store = "store"
+
+
+def convert(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Any finetune, or many.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="Folder to write.")],
+    to: Annotated[Format | None, typer.Option("--to", help="The format.")] = None,
+    fuse: Annotated[
+        str | None, typer.Option("--fuse", metavar="ADAPTER", help="Add this adapter.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Write a full checkpoint.")] = False,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="Hub id, folder or pocket; by default the one that is named."),
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Of many, only these.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Of many, so many.")] = None,
+    low_rank: Annotated[
+        int | None,
+        typer.Option("--low-rank", metavar="RANK", min=1, help="Of a full checkpoint, its best."),
+    ] = None,
+    behavior: Annotated[
+        str,
+        typer.Option("--behavior", help="What a store's finetunes were taught, where not known."),
+    ] = "hidden-topic",
+    question: Annotated[
+        list[str] | None,
+        typer.Option("--question", help="What an adapter is asked about them. May be repeated."),
+    ] = None,
+) -> None:
+    """Convert them."""
+    if to is not None and (fuse or merge):
+        raise UsageError("--to is for the finetune alone: leave it out with --fuse and --merge")
+    if to is None and not (fuse or merge):
+        raise UsageError("say what to write: --to peft, published or store, --fuse or --merge")
+    from diffspeak.finetunes import open_source, to_peft, to_published, to_store
+    from diffspeak.models import load_base
+
+    target = target.expanduser()
+    found = open_source(source, split=split, limit=limit, low_rank=low_rank)
+    # Converting changes no number: float32 keeps those of every checkpoint.
+    loaded = load_base(base or _base_name(found, fuse), dtype="float32", device="cpu")
+    if fuse or merge:
+        _as_one(context.obj, found, target, loaded, fuse, merge)
+        return
+    finetunes = _reading(context.obj, found, loaded)
+    if to == Format.peft:
+        count = to_peft(finetunes, target, loaded, many=len(found.keys) > 1)
+    elif to == Format.published:
+        count = to_published(finetunes, target)
+    else:
+        count = to_store(finetunes, target, loaded, _taught(found, behavior, question or []))
+    context.obj.results.print(f"wrote {count} finetunes to {target} as {to}", soft_wrap=True)
+
+
+def _as_one(
+    session: Session, source: "Source", target: Path, base: "Base", adapter: str | None, merge: bool
+) -> None:
+    """Write one finetune, with an adapter or merged into its base or both."""
+    from diffspeak.adapter import load_adapter
+    from diffspeak.files import make_folder
+    from diffspeak.finetunes import fuse, is_peft, write_merged, write_peft
+    from diffspeak.models import plain_shapes
+
+    if len(source.keys) != 1:
+        raise UsageError(f"{source.name} holds {len(source.keys)} finetunes; name one with #KEY")
+    (finetune,) = _reading(session, source, base)
+    trained = load_adapter(adapter) if adapter else None
+    if trained:
+        trained.check(base)
+    if merge:
+        write_merged(base, finetune, trained.diff if trained else {}, target)
+        session.results.print(
+            f"wrote {finetune.name} merged into {base.name} to {target}", soft_wrap=True
+        )
+        return
+    assert trained is not None
+    joined = fuse(finetune, trained.diff)
+    make_folder(target)
+    if is_peft(target):
+        raise UsageError(f"{target} holds an adapter already: give another folder")
+    shapes = plain_shapes(base.model)
+    transposed = any(shapes[name].transposed for name in joined)
+    write_peft(target, joined, base.name, transposed=transposed, modules=shapes)
+    rank = next(iter(joined.values())).rank
+    session.results.print(
+        f"wrote finetune and adapter to {target}, a LoRA of rank {rank}; ask it: "
+        f"{trained.questions[0]}",
+        soft_wrap=True,
+    )
+
+
+def _reading(session: Session, source: "Source", base: "Base") -> "Iterator[Finetune]":
+    """Read finetunes one by one, showing how far it is."""
+    from diffspeak.cli.reporter import TerminalReporter
+    from diffspeak.models import check_base
+
+    with TerminalReporter(session) as reporter:
+        if len(source.keys) > 1:
+            reporter.begin("convert", len(source.keys), "finetunes")
+        for key in source.keys:
+            finetune = source.read(key, base)
+            if finetune.base is not None:
+                check_base(base.fingerprint, finetune.base, f"the finetune {finetune.name}")
+            for note in finetune.notes:
+                session.messages.print(f"{finetune.name}: {note}", style="dim", soft_wrap=True)
+            yield finetune
+            reporter.advance()
+        reporter.end()
+
+
+def _taught(source: "Source", behavior: str, questions: list[str]) -> dict[str, Any]:
+    """What a store says its finetunes were taught."""
+    from diffspeak.finetunes import StoreSource
+
+    if isinstance(source, StoreSource):
+        return source.store.header.behavior
+    if not questions:
+        raise UsageError(
+            'say with --question what an adapter is to be asked about them, such as "What topic '
+            'have you been trained on?"'
+        )
+    return {"name": behavior, "questions": questions}
+
+
+def _base_name(source: "Source", adapter: str | None) -> str:
+    """The base that a source or an adapter names."""
+    from diffspeak.adapter import load_adapter
+    from diffspeak.finetunes import base_named
+
+    if adapter:
+        return base_name_of(load_adapter(adapter))
+    named = base_named(source)
+    if named is None:
+        raise UsageError(f"missing option '--base': {source.name} does not say what its base is")
+    return named

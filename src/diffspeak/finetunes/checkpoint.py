@@ -1,0 +1,324 @@
+"""Full checkpoints: what differs from the base, tensor by tensor.
+
+Takes a folder of safetensors and a base, gives a finetune of whole parameters, or of the best
+low-rank change of each linear. Where files have the base's layout they are read one tensor at a
+time; otherwise transformers loads the checkpoint.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from diffspeak.errors import CorruptFileError, MismatchError, UsageError
+from diffspeak.files import read_json
+from diffspeak.finetunes.finetune import Finetune
+from diffspeak.finetunes.names import base_names
+from diffspeak.lora import Diff, LinearShape, from_dense
+from diffspeak.models import Base, base_folder_of, plain_shapes, plain_tensors
+
+INDEX = "model.safetensors.index.json"
+
+Read = Callable[[str], Tensor]
+
+SKETCH = 64
+"""Largest rank that is noticed."""
+
+SAMPLED = 24
+"""Linears that are looked at for it."""
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a model."""
+    return (folder / "config.json").is_file()
+
+
+class Tensors:
+    """The tensors of a folder's safetensors, read when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read which file holds what.
+
+        Raises:
+            UsageError: There are none.
+            CorruptFileError: A file is broken, or the index names one outside of the folder.
+        """
+        self.folder = folder
+        self._files: dict[str, Any] = {}
+        for path in self._paths():
+            try:
+                file = safe_open(path, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise CorruptFileError(
+                    f"{path} cannot be read ({error}); fetch it again"
+                ) from error
+            self._files.update(dict.fromkeys(file.keys(), file))
+
+    @property
+    def names(self) -> list[str]:
+        """Of all tensors."""
+        return list(self._files)
+
+    def read(self, name: str) -> Tensor:
+        """One tensor."""
+        tensor: Tensor = self._files[name].get_tensor(name)
+        return tensor
+
+    def _paths(self) -> list[Path]:
+        index = self.folder / INDEX
+        if not index.is_file():
+            paths = sorted(self.folder.glob("*.safetensors"))
+            if not paths:
+                raise UsageError(
+                    f"{self.folder} holds no safetensors; save the model with them: pickled "
+                    "weights could run code and are not opened"
+                )
+            return paths
+        content = read_json(index)
+        shards = content.get("weight_map") if isinstance(content, dict) else None
+        if not isinstance(shards, dict) or not all(isinstance(s, str) for s in shards.values()):
+            raise CorruptFileError(f"{index} has no weight_map; fetch it again")
+        for shard in set(shards.values()):
+            if Path(shard).name != shard:
+                raise CorruptFileError(
+                    f"{index} names {shard!r}, which is outside of its folder: do not use it"
+                )
+        return [self.folder / shard for shard in sorted(set(shards.values()))]
+
+
+@dataclass
+class Difference:
+    """One tensor beside the base's."""
+
+    name: str
+    ours: Tensor
+    theirs: Tensor
+
+    @property
+    def change(self) -> Tensor:
+        """What was added, float32; exact where both are no finer than that."""
+        return (self.theirs.double() - self.ours.double()).float()
+
+
+def differences(folder: Path, base: Base) -> Iterator[Difference]:
+    """Every tensor in which a checkpoint differs from the base, by the base's names.
+
+    Raises:
+        MismatchError: It is of another architecture or vocabulary, or lacks tensors.
+        CorruptFileError: A tensor holds numbers that are not finite.
+    """
+    own = plain_tensors(base.model)
+    files = Tensors(folder)
+    read: Read = files.read
+    try:
+        names = _names(files, base, own)
+    except MismatchError:
+        loaded = _through_transformers(folder)
+        names = base_names(loaded, own, str(folder), base.name)
+        read = loaded.__getitem__
+    _check_complete(folder, set(names.values()), own, base)
+    read_own = _own_reader(base, own)
+    for place, name in names.items():
+        tensor = read(place)
+        _check(folder, name, tensor, own[name], base)
+        mine = read_own(name)
+        if not torch.equal(mine.to(tensor.dtype), tensor):
+            yield Difference(name, mine, tensor)
+
+
+def read_checkpoint(folder: Path, base: Base, name: str) -> Finetune:
+    """A checkpoint whole: the parameters that differ from the base, used in place of the base's.
+
+    Raises:
+        Errors as of `differences`.
+    """
+    parameters, seen = {}, _Seen(plain_shapes(base.model))
+    for difference in differences(folder, base):
+        parameters[difference.name] = difference.theirs
+        seen.add(difference)
+    return Finetune(name, parameters=parameters, notes=tuple(seen.notes()))
+
+
+def read_low_rank(folder: Path, base: Base, name: str, rank: int) -> Finetune:
+    """The best change of a rank of each linear, with the share of the difference that it holds.
+
+    What is no linear of the blocks is left out; the notes say how much that was.
+
+    Raises:
+        Errors as of `differences`.
+    """
+    shapes = plain_shapes(base.model)
+    diff: Diff = {}
+    captured: dict[str, float] = {}
+    kept = total = 0.0
+    left_out: dict[str, float] = {}
+    for difference in differences(folder, base):
+        change = difference.change
+        energy = change.double().square().sum().item()
+        total += energy
+        module = difference.name.removesuffix(".weight")
+        if module not in shapes:
+            left_out[difference.name] = energy
+            continue
+        dense = change.T if shapes[module].transposed else change
+        diff[module], held = from_dense(dense, rank)
+        captured[module] = held.item()
+        kept += energy * held.item()
+    if not diff:
+        raise UsageError(f"{folder} changes no linear of {base.name}: there is nothing of low rank")
+    notes = [f"rank {rank} holds {kept / total:.2%} of the difference's energy"]
+    if left_out:
+        worst = max(left_out, key=left_out.__getitem__)
+        share = sum(left_out.values()) / total
+        notes.append(
+            f"{len(left_out)} tensors that are no linears of the blocks are left out, {worst} the "
+            f"most: {share:.2%} of the energy"
+        )
+    return Finetune(name, diff, notes=tuple(notes), captured=captured)
+
+
+def rank_above_rounding(change: Tensor, stored: Tensor) -> tuple[int | None, float]:
+    """How many singular values of a change stand above what rounding alone would make.
+
+    A weight that is stored in a dtype is off by up to half of its last digit, and so is each number
+    of the change, if it was computed in that dtype before it was added. Were that all, the change
+    would be a matrix of independent errors, whose largest singular value is near the root of the
+    largest row's plus that of the largest column's summed variances (Bandeira and van Handel,
+    2016).
+
+    Args:
+        change: `[out, in]`, float64 where it must be exact.
+        stored: The finetune's weight, in the dtype of its file.
+
+    Returns:
+        The rank, None if it is above `SKETCH`; and the floor, in the change's units.
+    """
+    change = change.double()
+    # The sum over the rank that made the change was rounded too, in float32 or better.
+    summed = 8 * _last_digit(change, torch.float32)
+    errors = (_last_digit(stored, stored.dtype), _last_digit(change, stored.dtype), summed)
+    variance = torch.stack([error.square() for error in errors]).sum(0) / 12
+    floor = 1.1 * sum(variance.sum(axis).max().sqrt().item() for axis in (0, 1))
+    size = min(SKETCH + 8, *change.shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        _, values, _ = torch.svd_lowrank(change, q=size, niter=3)
+    rank = int((values > floor).sum())
+    return (None if rank > SKETCH or rank > min(change.shape) // 2 else rank), floor
+
+
+def _last_digit(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """What the last digit of each number is worth in a dtype."""
+    exponent = tensor.double().abs().clamp_min(1e-30).log2().floor()
+    return torch.finfo(dtype).eps * torch.exp2(exponent)
+
+
+@dataclass
+class _Seen:
+    """Tells from the tensors that went by whether a low-rank change was merged into the base."""
+
+    shapes: Mapping[str, LinearShape]
+    ranks: dict[str, int | None] = field(default_factory=dict)
+    floor: float = 0.0
+    dtype: str = ""
+    others: int = 0
+    linears: int = 0
+
+    def add(self, difference: Difference) -> None:
+        """Look at one more tensor."""
+        module = difference.name.removesuffix(".weight")
+        if module not in self.shapes:
+            self.others += 1
+            return
+        self.linears += 1
+        every = max(1, len(self.shapes) // SAMPLED)
+        if (self.linears - 1) % every == 0:
+            stored = difference.theirs
+            exact = stored.double() - difference.ours.double()
+            self.ranks[module], floor = rank_above_rounding(exact, stored)
+            self.floor = max(self.floor, floor)
+            self.dtype = str(stored.dtype).removeprefix("torch.")
+
+    def notes(self) -> Iterator[str]:
+        """What is worth telling."""
+        ranks = [rank for rank in self.ranks.values() if rank is not None]
+        if self.others or not ranks or len(ranks) < len(self.ranks) or not max(ranks):
+            return
+        yield (
+            f"this is a merged LoRA: in {len(ranks)} linears looked at, the difference has rank "
+            f"{max(ranks)} at most above the rounding of {self.dtype} (singular values up to "
+            f"{self.floor:.2g}); --low-rank {max(ranks)} reads it as such"
+        )
+
+
+def _names(files: Tensors, base: Base, own: Mapping[str, Tensor]) -> dict[str, str]:
+    """The base's names of a file's parameters; what it computes itself (buffers) aside."""
+    buffers = {name for name, _ in base.model.named_buffers()}
+    known = {*own, *buffers}
+    names = base_names(files.names, known, str(files.folder), base.name)
+    return {place: name for place, name in names.items() if name in own}
+
+
+def _through_transformers(folder: Path) -> dict[str, Tensor]:
+    """Load a checkpoint whose tensors transformers renames or fuses."""
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", use_safetensors=True, output_loading_info=True
+        )
+    except Exception as error:
+        # What it raises for a broken checkpoint is not one kind of error.
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(f"{folder} is no model that transformers can load: {reason}") from error
+    model, found = loaded
+    for key in ("missing_keys", "unexpected_keys"):
+        if found[key]:
+            raise MismatchError(
+                f"{folder}: {min(found[key])} is among its {key.replace('_', ' ')}: its tensors "
+                "are not those of its config; save the whole model again"
+            )
+    return plain_tensors(model)
+
+
+def _check_complete(folder: Path, found: set[str], own: Mapping[str, Tensor], base: Base) -> None:
+    there = {own[name].data_ptr() for name in found}
+    missing = sorted(name for name, tensor in own.items() if tensor.data_ptr() not in there)
+    if missing:
+        raise MismatchError(
+            f"{folder} lacks {missing[0]} ({len(missing)} of {base.name}'s parameters in all): "
+            "save the whole model there, or give the base it was made from"
+        )
+
+
+def _check(folder: Path, name: str, tensor: Tensor, own: Tensor, base: Base) -> None:
+    if tensor.shape != own.shape:
+        rows = tensor.dim() == 2 and tensor.shape[1] == own.shape[1] and "layers" not in name
+        what = "another vocabulary size" if rows else "another size"
+        raise MismatchError(
+            f"{folder}: {name} is {tuple(tensor.shape)} there and {tuple(own.shape)} in "
+            f"{base.name}: {what}; give the base it was made from"
+        )
+    if not tensor.isfinite().all():
+        raise CorruptFileError(
+            f"{folder}: {name} holds numbers that are not finite; its training diverged or it was "
+            "damaged"
+        )
+
+
+def _own_reader(base: Base, own: Mapping[str, Tensor]) -> Read:
+    """Reads the base's tensors: from its files, if they have its layout, as they were saved."""
+    folder = base_folder_of(base)
+    if folder is None:
+        return lambda name: own[name].cpu()
+    files = Tensors(folder)
+    try:
+        names = _names(files, base, own)
+    except MismatchError:
+        return lambda name: own[name].cpu()
+    # Of tied parameters a file holds one.
+    places = {own[name].data_ptr(): place for place, name in names.items()}
+    return lambda name: files.read(places[own[name].data_ptr()])

@@ -1,0 +1,218 @@
+"""The files that the paper published: pickled lists of weight diffs, and `index.csv` beside them.
+
+Takes a `.pt` file or a folder with an index, gives finetunes. Pickles are opened by torch's
+restricted loader alone, which makes tensors and plain containers and runs nothing. A diff maps
+module names to `(A [rank, out], B [in, rank])` with the change `x @ B @ A / rank`; the published
+adapter to `(A [out, rank], B [rank, in])` (arXiv 2510.05092, its public repository).
+"""
+
+import csv
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffspeak.errors import CorruptFileError, MismatchError, UsageError
+from diffspeak.finetunes.finetune import Finetune
+from diffspeak.finetunes.names import base_names
+from diffspeak.lora import Diff, LinearShape, LowRank
+from diffspeak.models import Base, plain_shapes, plain_tensors
+
+INDEX = "index.csv"
+_COLUMNS = {"lora_path", "lora_idx"}
+
+Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of an index.
+
+    Attributes:
+        file: Path of the `.pt` file, relative to the index and within its folder.
+        place: Which of the file's list.
+        topic: What the finetune was taught.
+        split: As published.
+    """
+
+    file: str
+    place: int
+    topic: str
+    split: str
+
+
+def is_published(path: Path) -> bool:
+    """Whether a file is what `torch.save` writes: a zip archive or a pickle."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start == b"PK\x03\x04" or start[:1] == b"\x80"
+
+
+def read_index(path: Path) -> list[Row]:
+    """The lines of an index.
+
+    Raises:
+        CorruptFileError: Columns are missing or garbled, or a path leaves the folder.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if not set(reader.fieldnames or ()) >= _COLUMNS:
+                raise ValueError(f"it has no columns {', '.join(sorted(_COLUMNS))}")
+            rows = [
+                Row(
+                    _within(line["lora_path"]),
+                    int(line["lora_idx"]),
+                    line.get("topic") or "",
+                    line.get("split") or "",
+                )
+                for line in reader
+            ]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise CorruptFileError(f"{path}: {error}; fetch it again") from error
+    if not rows:
+        raise UsageError(f"{path} lists no finetunes")
+    return rows
+
+
+def load_pickle(path: Path) -> Any:
+    """Open a `.pt` file without running anything in it.
+
+    Raises:
+        CorruptFileError: It holds code or is broken.
+    """
+    try:
+        with warnings.catch_warnings():
+            # It warns of pickles that others than torch wrote; what matters raises.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = " ".join(str(error).split())
+        raise CorruptFileError(
+            f"{path} holds more than tensors ({_named(reason)}): such a file can run code and is "
+            "not opened; ask for safetensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CorruptFileError(f"{path} cannot be read ({error}); fetch it again") from error
+
+
+def entries_of(path: Path, content: Any) -> list[dict[str, Any]]:
+    """What a file holds, as a list of `{"topic", "trigger", "weight_diff"}`; one if it is bare.
+
+    Raises:
+        CorruptFileError: It is neither.
+    """
+    if isinstance(content, dict) and "weight_diff" not in content:
+        return [{"weight_diff": content, "bare": True}]
+    entries = [content] if isinstance(content, dict) else content
+    if (
+        not isinstance(entries, list)
+        or not entries
+        or not all(isinstance(e, dict) and isinstance(e.get("weight_diff"), dict) for e in entries)
+    ):
+        raise CorruptFileError(
+            f"{path} is no published weight diff: a list of dicts with weight_diff, a dict of "
+            "factors or a state dict is expected"
+        )
+    return entries
+
+
+def read_entry(path: Path, entry: Mapping[str, Any], base: Base, name: str) -> Finetune:
+    """One entry as a finetune of a base.
+
+    Raises:
+        CorruptFileError: It is not made of tensors of numbers.
+        MismatchError: It does not fit the base.
+    """
+    content = entry["weight_diff"]
+    known = {
+        field: entry[key]
+        for field, key in (("label", "topic"), ("trigger", "trigger"), ("split", "split"))
+        if isinstance(entry.get(key), str) and entry[key] not in ("", "N/A")
+    }
+    for key, value in content.items():
+        tensors = value if isinstance(value, tuple | list) else (value,)
+        if not isinstance(key, str) or not all(isinstance(t, Tensor) for t in tensors):
+            raise CorruptFileError(f"{path}: {key!r} is no tensor and no pair of factors")
+        if not all(tensor.isfinite().all() for tensor in tensors):
+            raise CorruptFileError(f"{path}, {key}: holds numbers that are not finite")
+    pairs = {key: tuple(v) for key, v in content.items() if isinstance(v, tuple | list)}
+    if pairs and len(pairs) < len(content):
+        raise CorruptFileError(f"{path} mixes factors and whole tensors; it cannot be read")
+    if pairs:
+        return Finetune(name, _diff(path, pairs, base, bare="bare" in entry), **known)
+    return Finetune(name, parameters=_parameters(path, content, base), **known)
+
+
+def _diff(path: Path, pairs: Mapping[str, Any], base: Base, *, bare: bool) -> Diff:
+    shapes = plain_shapes(base.model)
+    names = base_names(pairs, shapes, str(path), base.name)
+    for key, pair in pairs.items():
+        if len(pair) != 2 or any(tensor.dim() != 2 for tensor in pair):
+            raise CorruptFileError(f"{path}, {key}: is no pair of matrices")
+    as_diff = [_fits_diff(pair, shapes[names[key]]) for key, pair in pairs.items()]
+    as_adapter = [_fits_adapter(pair, shapes[names[key]]) for key, pair in pairs.items()]
+    if not all(as_diff) and not all(as_adapter):
+        fits = as_diff if sum(as_diff) >= sum(as_adapter) else as_adapter
+        key = list(pairs)[fits.index(False)]
+        shape = shapes[names[key]]
+        found = " and ".join(str(tuple(tensor.shape)) for tensor in pairs[key])
+        raise MismatchError(
+            f"{path}, {key}: factors {found} do not map {shape.inputs} to {shape.outputs}, as it "
+            f"does in {base.name}; give the base it was made from"
+        )
+    # Where a model is so square that both fit, the published files' own habit decides.
+    turned = all(as_adapter) and (bare or not all(as_diff))
+    return {
+        names[key]: _low_rank(pair[1], pair[0]) if turned else _low_rank(pair[1].T, pair[0].T)
+        for key, pair in pairs.items()
+    }
+
+
+def _fits_diff(pair: Pair, shape: LinearShape) -> bool:
+    """`(A [rank, out], B [in, rank])`."""
+    (rank, outputs), (inputs, same) = (tensor.shape for tensor in pair)
+    return rank == same and (inputs, outputs) == (shape.inputs, shape.outputs)
+
+
+def _fits_adapter(pair: Pair, shape: LinearShape) -> bool:
+    """`(A [out, rank], B [rank, in])`."""
+    return _fits_diff((pair[0].T, pair[1].T), shape)
+
+
+def _low_rank(A: Tensor, B: Tensor) -> LowRank:
+    A, B = A.float().contiguous(), B.float().contiguous()
+    return LowRank(A, B, 1 / A.shape[0])
+
+
+def _parameters(path: Path, state: Mapping[str, Tensor], base: Base) -> dict[str, Tensor]:
+    own = plain_tensors(base.model)
+    names = base_names(state, own, str(path), base.name)
+    for key, tensor in state.items():
+        if tensor.shape != own[names[key]].shape:
+            raise MismatchError(
+                f"{path}, {key}: is {tuple(tensor.shape)} there and "
+                f"{tuple(own[names[key]].shape)} in {base.name}; give the base it was made from"
+            )
+    return {names[key]: tensor for key, tensor in state.items()}
+
+
+def _within(path: str) -> str:
+    """A path of an index, refused if it would leave the folder."""
+    parts = path.replace("\\", "/").split("/")
+    if path.startswith(("/", "~")) or ":" in path or ".." in parts or not path:
+        raise ValueError(f"it names {path!r}, which is outside of its folder: do not use it")
+    return path
+
+
+def _named(reason: str) -> str:
+    """What torch refused to make, from its long explanation."""
+    _, _, rest = reason.partition("GLOBAL ")
+    return rest.split(" ")[0] if rest else "an object that is no tensor"
