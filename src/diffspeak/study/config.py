@@ -29,7 +29,7 @@ class BaseConfig(_Section):
         min_length=1,
         description="hub id or folder of the base model, or pocket, the one that ships with us",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="what the base computes in; auto takes what is fast on this machine",
     )
