@@ -4,43 +4,54 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from benchmarks.job import Result
 from benchmarks.stand import Stand, peak, random_store
 from diffspeak.finetunes import from_store
-from diffspeak.store import open_store
+from diffspeak.store import Store, open_store
 
 REPEATS = 5
-"""Times that what takes short is done; also the fewest shards that are written."""
-
 READS = 200
+SMALL = 100
 
 
 def store_ours(stand: Stand) -> Result:
     """A finetune's share of writing, opening and holding a store, and reading it by its id.
 
-    Reads are timed behind as many that are not: by then the shards are mapped.
+    Reads take turns with reads of a store of a hundred, so that both meet the same machine; they
+    are timed behind as many that are not, by when headers are known.
     """
     job = stand.job
     with tempfile.TemporaryDirectory() as root:
-        written = [
-            seconds
-            for n in range(max(1, 100 * REPEATS // job.tasks))
-            for seconds in random_store(stand, Path(root) / str(n), job.tasks)[1]
-        ]
-        folder = Path(root) / "0"
+        folder = Path(root) / "store"
+        written = random_store(stand, folder, job.tasks)[1]
         opened = [_timed(lambda: open_store(folder)) / job.tasks for _ in range(REPEATS)]
         tracemalloc.start()
         store = open_store(folder)
         held = tracemalloc.get_traced_memory()[0] / job.tasks
         tracemalloc.stop()
+        small = random_store(stand, Path(root) / "small", SMALL)[0]
         rng = Random(0)
-        names = [f"random-{rng.randrange(job.tasks)}" for _ in range(2 * READS)]
-        seconds = [_timed(lambda name=name: from_store(store, store.find(name))) for name in names]
-    extra = {"write": written, "open": opened, "bytes": [held]}
-    return Result(1, seconds[READS:], peak(job.device), stand.base_bytes, 0.0, 1, extra)
+        ours, others = _Reading(store, job.tasks, rng), _Reading(small, SMALL, rng)
+        pairs = [(ours.one(), others.one()) for _ in range(2 * READS)][READS:]
+    seconds, beside = (list(times) for times in zip(*pairs, strict=True))
+    extra = {"write": written, "open": opened, "bytes": [held], "read small": beside}
+    return Result(1, seconds, peak(job.device), stand.base_bytes, 0.0, 1, extra)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    store: Store
+    count: int
+    rng: Random
+
+    def one(self) -> float:
+        """Seconds that reading any one takes."""
+        name = f"random-{self.rng.randrange(self.count)}"
+        return _timed(lambda: from_store(self.store, self.store.find(name)))
 
 
 def _timed(work: Callable[[], object]) -> float:
