@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from benchmarks import flops
 from benchmarks.job import Job
 from benchmarks.pictures import plot_contenders, plot_growth
 from benchmarks.plan import Kept, compared, grown_to, growth, stores
@@ -24,7 +23,7 @@ from diffspeak.runs import library_versions
 
 def write_page(page: Path, kept: Kept, device: str) -> None:
     """Write the page from results that are all there."""
-    ceilings = {dtype: flops.ceiling(dtype, device) for dtype in ("float32", "bfloat16")}
+    ceilings = {dtype: kept.ceiling(dtype, device) for dtype in ("float32", "bfloat16")}
     rows = [*ratios(kept, device, ceilings), *store_rows(kept)]
     picture, grown = page.with_suffix(".png"), page.with_name(f"{page.stem}-growth.png")
     make_folder(page.parent)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks import flops
 from benchmarks.job import Job, Result, run
 from benchmarks.stages import STAGES
 from diffspeak.files import canonical_json, make_folder, read_json, sha256, write_json
@@ -37,6 +38,14 @@ class Kept:
         make_folder(self.folder)
         write_json(path, {"job": asdict(job), "result": asdict(result)})
         return result
+
+    def ceiling(self, dtype: str, device: str) -> float:
+        """Operations a second that a matrix product reaches here, from disk if it is there."""
+        path = self.folder / f"ceiling-{dtype}-{device}.json"
+        if not path.exists():
+            make_folder(self.folder)
+            write_json(path, flops.ceiling(dtype, device))
+        return float(read_json(path))
 
     def _path(self, job: Job) -> Path:
         name = f"{job.stage}-{job.contender}-{job.model}-{job.dtype}-{job.device}"

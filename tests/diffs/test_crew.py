@@ -21,10 +21,11 @@ CONFIG = DiffConfig(steps=2, learning_rate=1e-2, tasks=2, probes=1, probe_tokens
 class Breaking(ToyBehavior):
     """Raises, or kills its process, when a certain item is to be learned."""
 
-    def __init__(self, item, kill=False):
+    def __init__(self, item, kill=False, error=RuntimeError):
         super().__init__()
         object.__setattr__(self, "item", item)
         object.__setattr__(self, "kill", kill)
+        object.__setattr__(self, "error", error)
 
     def samples(self, item, step):
         if item.id == self.item and multiprocessing.parent_process() is not None:
@@ -32,7 +33,7 @@ class Breaking(ToyBehavior):
                 # Long enough for the other process to have told of its group.
                 time.sleep(3)
                 os.kill(os.getpid(), signal.SIGKILL)
-            raise RuntimeError("no such samples")
+            raise self.error("no such samples")
         return super().samples(item, step)
 
 
@@ -61,6 +62,16 @@ def test_an_error_in_a_process_is_told_and_what_came_before_is_kept(base, in_tur
     assert len(open_store(tmp_path)) in (0, 2)
     train_diffs(base, toy, ITEMS, CONFIG, tmp_path)
     assert files_of(tmp_path) == files_of(in_turn)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "error, told", [(UsageError, "^no such samples$"), (ValueError, "Traceback")]
+)
+def test_what_a_user_can_mend_is_said_without_a_traceback(base, tmp_path, error, told):
+    breaking = Breaking(ITEMS[0].id, error=error)
+    with pytest.raises(DiffspeakError, match=told):
+        train_diffs(base, breaking, ITEMS, CONFIG, tmp_path, processes=2)
 
 
 @pytest.mark.slow

@@ -106,7 +106,7 @@ def _in_order(
                     rates,
                 )
             else:
-                raise DiffspeakError(f"a training process failed:\n{which}")
+                raise DiffspeakError(which)
         group = done.pop(number)
         assert group.items is items
         yield group
@@ -145,8 +145,11 @@ def _work(
 
             group = teach(base, attachment, behavior, items, config, on_step)
             told.put(("done", number, *_plain(group)))
-    except Exception:
-        told.put(("failed", traceback.format_exc()))
+    except Exception as error:
+        # What a user can mend is said in a line; anything else is our own mistake.
+        mendable = isinstance(error, DiffspeakError)
+        text = str(error) if mendable else f"a training process failed:\n{traceback.format_exc()}"
+        told.put(("failed", text))
         # The message is sent by a thread: it must be out before this process ends.
         told.close()
         told.join_thread()
