@@ -9,7 +9,7 @@ import pytest
 from diffspeak.cli.errors import report
 from diffspeak.errors import DiffspeakError, UsageError
 
-VERBS = ("demo", "diffs", "adapter", "describe", "show", "run")
+VERBS = ("demo", "diffs", "adapter", "describe", "show", "run", "convert")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,8 @@ VERBS = ("demo", "diffs", "adapter", "describe", "show", "run")
         (["diffs", "none.toml"], 2, "", "'--out'"),
         (["diffs", "none.toml", "--out", "x"], 2, "", "cannot read the config none.toml"),
         (["adapter", "none.toml", "--out", "x"], 2, "", "'--store'"),
-        (["describe", "x"], 2, "", "'--adapter'"),
+        (["describe", "x"], 2, "", "x does not exist; give a finetune's folder or file"),
+        (["describe", "."], 2, "", "holds no finetune that diffspeak knows"),
         (["describe", "x", "--adapter", "none"], 2, "", "none is no adapter"),
         (["describe", "x", "--adapter", "y", "--split", "odd"], 2, "", "'odd' is not one of"),
         (["describe", "x", "--adapter", "y", "--limit", "0"], 2, "", "'--limit'"),

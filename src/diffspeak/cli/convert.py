@@ -21,7 +21,7 @@ HELP = """Write finetunes in another format.
 SOURCE is anything that `diffspeak describe` opens. --to says what TARGET becomes:
 
 \b
-  peft        PEFT LoRA folders: TARGET itself for one finetune, one below it for each of many
+  peft        a PEFT LoRA folder, or a folder of them for several finetunes
   published   the paper's files: index.csv and weight-diffs/*.pt
   store       a diffspeak store, to train an adapter on or to evaluate
 

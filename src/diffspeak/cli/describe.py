@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 HELP = """Say what a finetune was taught.
 
 FINETUNE is a PEFT adapter, a full checkpoint, a published .pt file or folder, a store, or a hub
-id (ORG/NAME@REVISION:SUBFOLDER) of any of them; #KEY behind it names one finetune of many. The
-adapter is put on base + finetune and asked its question. "logprob" is the answer's mean
+id (ORG/NAME@REVISION:SUBFOLDER) of any of them; #KEY behind it names one finetune of many.
+
+The adapter is put on base + finetune and asked its question. "logprob" is the answer's mean
 log-probability in nats a token; "lift" is how much of that is due to the finetune: the same
 answer's figure on the base alone is subtracted. An adapter answers with confidence even where
 nothing was changed, so look at the lift.
@@ -107,8 +108,9 @@ def describe(
     from diffspeak.models import Decoding, load_base
 
     part = split.value if split else None
+    trained = None if adapter is None else load_adapter(adapter)
     source = open_source(finetune, split=part, limit=limit, low_rank=low_rank)
-    trained = load_adapter(_shipped(source, base) if adapter is None else adapter)
+    trained = trained or load_adapter(_shipped(source, base))
     if "#" not in finetune:
         _tell_failed(context.obj, source, part)
     loaded = load_base(base or base_name_of(trained))

@@ -54,12 +54,14 @@ def open_source(
         if key:
             raise UsageError(f"{name} holds one finetune; leave out #{key}")
         if split or limit:
-            raise UsageError(f"{name} holds one finetune: there is nothing to choose from")
+            raise UsageError(f"{name} is one finetune: there is nothing to choose from")
         return found
     if key is None:
         return found
     if split or limit:
-        raise UsageError(f"{source} names one finetune: there is nothing to choose from")
+        raise UsageError(f"{source} is one finetune: there is nothing to choose from")
+    if isinstance(found, StoreSource):
+        return replace(found, entries=(found.store.find(key),))
     return _One(source, found, found.key_of(key))
 
 

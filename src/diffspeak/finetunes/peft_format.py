@@ -178,7 +178,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         CorruptFileError: The file is cut off, or holds numbers that are not finite.
     """
     path = folder / WEIGHTS
-    if not path.is_file():
+    if not path.is_file() and (folder / "adapter_model.bin").exists():
         raise UsageError(
             f"{folder} has no {WEIGHTS}: save it with safetensors; pickled weights could run code "
             "and are not opened"

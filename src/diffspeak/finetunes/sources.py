@@ -48,10 +48,6 @@ class StoreSource:
         """Ids."""
         return [entry.id for entry in self.entries]
 
-    def key_of(self, text: str) -> str:
-        """The id that a user means."""
-        return self.store.find(text).id
-
     def read(self, key: str, base: Base) -> Finetune:
         """Read and verify one."""
         del base  # Whether it is the right one its fingerprint tells.
@@ -244,7 +240,6 @@ def _key_of(name: str, keys: Sequence[str], text: str) -> str:
 
 def base_named(source: Source) -> str | None:
     """The base that a source says it was made from, a hub id or a folder; None if it does not."""
-    source = getattr(source, "many", source)
     found: Any = None
     if isinstance(source, StoreSource):
         found = source.store.header.base.get("name")
