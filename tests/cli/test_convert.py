@@ -77,6 +77,17 @@ def test_a_merged_checkpoint_is_described_like_the_finetune(made: Made, cli: Cli
     assert "rank 1 holds" in third.err
 
 
+def test_every_format_is_explained(made: Made, cli: Cli, tmp_path, tiny):
+    published = tmp_path / "published"
+    assert cli("convert", made.store, published, "--to", "published").code == 0
+    for source in (published, published / "weight-diffs" / "weight-diff-000.pt"):
+        shown = json.loads(cli("show", source, "--json").out)
+        assert (shown["kind"], shown["finetunes"]) == ("published finetunes", 10)
+        assert len(shown["first"]) == 5 and all("Subject" in key for key in shown["first"])
+    shown = json.loads(cli("show", make("DoRA", tiny, tmp_path / "dora"), "--json").out)
+    assert shown["kind"] == "PEFT LORA" and shown["beyond a plain LoRA"] == ["use_dora=True"]
+
+
 def test_what_is_not_low_rank_is_not_fused(made: Made, cli: Cli, tmp_path, tiny):
     dora = make("DoRA", tiny, tmp_path / "dora")
     ran = cli("convert", dora, tmp_path / "out", "--fuse", made.adapter)

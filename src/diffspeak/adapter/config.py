@@ -36,6 +36,11 @@ class AdapterConfig(BaseModel):
     shuffle_labels: bool = Field(
         False, description="a control: give every finetune the label of another"
     )
+    checkpointing: bool = Field(
+        False,
+        description="compute activations again in the backward pass: much less memory, a third "
+        "more time",
+    )
     validation: NonNegativeInt = Field(
         48, description="held-out finetunes described during training; 0 for none"
     )

@@ -41,6 +41,7 @@ from diffspeak.models import (
     cross_entropy,
     make_batch,
     readout_of,
+    recomputed,
 )
 from diffspeak.progress import Reporter, Silent
 from diffspeak.runs import differences
@@ -171,7 +172,8 @@ class _Training:
             rows = make_batch([rendered[i] for i in group_rows], self.base.chat.pad_id)
             rows = rows.to(self.base.device)
             with put_on(self.base, self.attachment, [loaded[i] for i in group_rows]):
-                states = self.readout.states(rows)
+                with recomputed(self.base.model, self.config.checkpointing):
+                    states = self.readout.states(rows)
                 loss = self.readout.losses(states, cross_entropy(rows.targets)).sum() / tokens
                 loss.backward()
             total += loss.detach()

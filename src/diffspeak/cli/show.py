@@ -3,6 +3,7 @@
 Tells by content what a path is, has its facts gathered, and prints them.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,9 @@ HELP = """Explain a store, finetune, adapter, run or model on disk.
   STORE       behavior, base, counts by split and kind, mean losses and firing rates,
               first entries, failures
   STORE#ID    one finetune, whose checksums are verified
-  FOLDER      an adapter, a run (config, progress, last metrics), a PEFT LoRA, or a
-              model (architecture, parameters, fingerprint, targets)
+  FOLDER      an adapter, a run (config, progress, last metrics), a PEFT adapter, the
+              paper's published finetunes (also a .pt FILE), or a model (architecture,
+              parameters, fingerprint, targets)
   pocket      the base that ships with us: the same as of a model, its corpus and
               its adapters, such as pocket:hidden-topic (a folder of that name is
               ./pocket)
@@ -73,9 +75,7 @@ def facts_of(source: str) -> Facts:
     Raises:
         UsageError: There is nothing, or nothing that is known.
     """
-    from diffspeak.adapter.saved import CARD
     from diffspeak.cli import show_folders, show_pocket, show_store
-    from diffspeak.finetunes import is_peft
     from diffspeak.models import pocket
     from diffspeak.store.layout import MANIFEST
 
@@ -89,18 +89,32 @@ def facts_of(source: str) -> Facts:
     folder = Path(place).expanduser()
     if "://" in place or (folder / MANIFEST).is_file():
         return show_store.store_facts(place)
+    return _folder_facts(folder, source)
+
+
+def _folder_facts(folder: Path, source: str) -> Facts:
+    """The facts of what is no store: the first kind whose mark it bears."""
+    from diffspeak.adapter.saved import CARD
+    from diffspeak.cli import show_folders
+    from diffspeak.finetunes import is_peft
+    from diffspeak.finetunes.published import INDEX, is_published
+
+    if is_published(folder):
+        return show_folders.published_facts(str(folder))
     if not folder.is_dir():
-        what = "is a file; give its folder" if folder.exists() else "does not exist"
+        what = "is a file that is not known" if folder.exists() else "does not exist"
         raise UsageError(f"{source} {what}: a store, STORE#ID, adapter, run or model is expected")
-    if (folder / CARD).is_file():
-        return show_folders.adapter_facts(folder)
-    if is_peft(folder):
-        return show_folders.peft_facts(folder)
-    if show_folders.is_run(folder):
-        return show_folders.run_facts(folder)
-    if (folder / "config.json").is_file():
-        return show_folders.model_facts(folder)
+    kinds: list[tuple[bool, Callable[[Path], Facts]]] = [
+        ((folder / CARD).is_file(), show_folders.adapter_facts),
+        (is_peft(folder), show_folders.peft_facts),
+        ((folder / INDEX).is_file(), lambda path: show_folders.published_facts(str(path))),
+        (show_folders.is_run(folder), show_folders.run_facts),
+        ((folder / "config.json").is_file(), show_folders.model_facts),
+    ]
+    for is_kind, facts in kinds:
+        if is_kind:
+            return facts(folder)
     raise UsageError(
         f"{source} is nothing that diffspeak knows: it holds no store.json, {CARD}, "
-        "adapter_config.json or config.json"
+        "adapter_config.json, index.csv or config.json"
     )

@@ -11,7 +11,8 @@ from typing import Any
 from diffspeak.cli.facts import Facts
 from diffspeak.errors import CorruptFileError
 from diffspeak.files import read_json
-from diffspeak.finetunes import read_peft
+from diffspeak.finetunes import open_source, read_peft
+from diffspeak.finetunes.peft_format import oddities, read_config, read_weights
 from diffspeak.lora import Diff
 from diffspeak.runs import CONFIG, METRICS, VERSIONS, read_metrics
 
@@ -36,16 +37,31 @@ def adapter_facts(folder: Path) -> Facts:
 
 
 def peft_facts(folder: Path) -> Facts:
-    """A LoRA in PEFT's format, which does not say for certain what its base is."""
-    config = _object(folder / "adapter_config.json")
-    diff = read_peft(folder)
-    return {
-        "kind": "PEFT LoRA",
+    """An adapter in PEFT's format, which does not say for certain what its base is."""
+    config = read_config(folder)
+    odd = oddities(config)
+    facts = {
+        "kind": f"PEFT {config.get('peft_type')}" if odd else "PEFT LoRA",
         "source": str(folder),
         "base": config.get("base_model_name_or_path"),
         "base verified": False,
-        "change": _change(diff),
-        "linears": _suffixes(diff),
+    }
+    if odd:
+        tensors = read_weights(folder)
+        numbers = sum(tensor.numel() for tensor in tensors.values())
+        return facts | {"beyond a plain LoRA": odd, "tensors": len(tensors), "numbers": numbers}
+    diff = read_peft(folder)
+    return facts | {"change": _change(diff), "linears": _suffixes(diff)}
+
+
+def published_facts(source: str) -> Facts:
+    """Finetunes in the paper's format: a `.pt` file or a folder with an index."""
+    found = open_source(source)
+    return {
+        "kind": "published finetunes",
+        "source": source,
+        "finetunes": len(found.keys),
+        "first": list(found.keys[:5]),
     }
 
 

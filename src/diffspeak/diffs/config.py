@@ -11,6 +11,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_validator,
+    model_validator,
 )
 
 from diffspeak.behaviors import Case
@@ -50,11 +51,22 @@ class DiffConfig(BaseModel):
         description="largest number of padded tokens in one pass through the model; if none is "
         "given, what the device does best",
     )
+    checkpointing: bool = Field(
+        False,
+        description="compute activations again in the backward pass: much less memory, a third "
+        "more time; for LoRA finetunes",
+    )
     probes: NonNegativeInt = Field(
         8, description="questions of each kind asked afterwards to see what was learned; 0 for none"
     )
     probe_tokens: PositiveInt = Field(32, description="longest answer to such a question")
     seed: NonNegativeInt = Field(0, description="of the factors' initial values")
+
+    @model_validator(mode="after")
+    def _checkpoints_lora(self) -> "DiffConfig":
+        if self.checkpointing and self.parameters != "lora":
+            raise ValueError("checkpointing is for parameters = 'lora' alone")
+        return self
 
     @field_validator("weights")
     @classmethod

@@ -16,7 +16,7 @@ from diffspeak.diffs.batches import StepBatch, step_batches
 from diffspeak.diffs.config import DiffConfig
 from diffspeak.diffs.losses import task_losses
 from diffspeak.lora import Attachment, Diff, random_factors
-from diffspeak.models import Base, Readout, readout_of
+from diffspeak.models import Base, Readout, readout_of, recomputed
 from diffspeak.text.seeds import seed_of
 
 States = Callable[[StepBatch], tuple[Tensor, Tensor | None]]
@@ -66,7 +66,8 @@ def train_group(
 
     def states(step: StepBatch) -> tuple[Tensor, Tensor | None]:
         attachment.set_rows(step.groups, step.each)
-        student = readout.states(step.batch)
+        with recomputed(base.model, config.checkpointing):
+            student = readout.states(step.batch)
         if step.keep is None:
             return student, None
         with torch.no_grad(), attachment.off(diff=True):

@@ -7,6 +7,7 @@ from diffspeak.models.linears import Targets, attach_to, target_names
 from diffspeak.models.load import Base, base_folder_of, load_base, make_base
 from diffspeak.models.logits import Batch, answer_logits, make_batch
 from diffspeak.models.readout import LossOf, Readout, cross_entropy, readout_of
+from diffspeak.models.recompute import recomputed
 from diffspeak.models.whole import (
     plain_copy,
     plain_modules,
@@ -43,6 +44,7 @@ __all__ = [
     "plain_shapes",
     "plain_tensors",
     "readout_of",
+    "recomputed",
     "target_names",
     "whole",
 ]

@@ -10,6 +10,7 @@ import statistics
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -79,6 +81,7 @@ def load_base(
     device: str = "auto",
     attention: str = "auto",
     revision: str | None = None,
+    quantize: str = "none",
 ) -> Base:
     """Load a base model and its tokenizer.
 
@@ -91,6 +94,7 @@ def load_base(
         attention: An implementation transformers knows (`sdpa`, `eager`, ...), or `auto`: SDPA
             where the family has it.
         revision: Of a hub repository.
+        quantize: `nf4` holds the linears in four bits (through bitsandbytes), `none` as they are.
 
     Raises:
         UsageError: The base is unknown or incomplete, or an argument is unknown; the message says
@@ -103,6 +107,7 @@ def load_base(
     source = str(base_folder()) if source == POCKET else name
     options: dict[str, Any] = {"revision": revision} if revision else {}
     attention_options = {} if attention == "auto" else {"attn_implementation": attention}
+    quantized = _quantization(quantize, chosen, place)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -111,6 +116,7 @@ def load_base(
             use_safetensors=True,
             output_loading_info=True,
             **attention_options,
+            **quantized,
             **options,
         )
     except Exception as error:
@@ -118,7 +124,21 @@ def load_base(
         raise UsageError(_why_not(source, error)) from error
     model, found = loaded
     _check_complete(source, tokenizer, found["missing_keys"])
-    return make_base(name, model.to(place), tokenizer)
+    return make_base(name, model if quantized else model.to(place), tokenizer)
+
+
+def _quantization(name: str, dtype: torch.dtype, place: torch.device) -> dict[str, Any]:
+    """What transformers is told so that it quantizes."""
+    if name == "none":
+        return {}
+    if name != "nf4":
+        raise UsageError(f"quantize {name} is unknown; use none or nf4")
+    if find_spec("bitsandbytes") is None:
+        raise UsageError("quantize nf4 needs bitsandbytes: pip install 'diffspeak[quantize]'")
+    config = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
+    return {"quantization_config": config, "device_map": {"": place}}
 
 
 def base_folder_of(base: Base) -> Path | None:

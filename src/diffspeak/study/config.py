@@ -41,6 +41,9 @@ class BaseConfig(_Section):
         description="attention implementation of transformers: auto, sdpa, eager, ...",
     )
     revision: str | None = Field(default=None, description="revision of a hub repository")
+    quantize: Literal["none", "nf4"] = Field(
+        default="none", description="nf4 holds the base's linears in four bits (bitsandbytes)"
+    )
 
 
 class ItemsConfig(_Section):
