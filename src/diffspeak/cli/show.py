@@ -102,7 +102,7 @@ def _folder_facts(folder: Path, source: str) -> Facts:
     if is_published(folder):
         return show_folders.published_facts(str(folder))
     if not folder.is_dir():
-        what = "is a file that is not known" if folder.exists() else "does not exist"
+        what = "is a file; give its folder" if folder.exists() else "does not exist"
         raise UsageError(f"{source} {what}: a store, STORE#ID, adapter, run or model is expected")
     kinds: list[tuple[bool, Callable[[Path], Facts]]] = [
         ((folder / CARD).is_file(), show_folders.adapter_facts),
