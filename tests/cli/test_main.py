@@ -9,7 +9,7 @@ import pytest
 from diffspeak.cli.errors import report
 from diffspeak.errors import DiffspeakError, UsageError
 
-VERBS = ("demo", "diffs", "adapter", "describe", "show", "run", "convert")
+VERBS = ("demo", "diffs", "adapter", "describe", "show", "run", "convert", "corpus")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from diffspeak.cli.adapter import HELP as ADAPTER
 from diffspeak.cli.adapter import adapter
 from diffspeak.cli.convert import HELP as CONVERT
 from diffspeak.cli.convert import convert
+from diffspeak.cli.corpus import HELP as CORPUS
+from diffspeak.cli.corpus import corpus
 from diffspeak.cli.demo import HELP as DEMO
 from diffspeak.cli.demo import demo
 from diffspeak.cli.describe import HELP as DESCRIBE
@@ -54,6 +56,7 @@ def command() -> Any:
         (describe, DESCRIBE),
         (show, SHOW),
         (convert, CONVERT),
+        (corpus, CORPUS),
         (run, RUN),
     ):
         app.command(help=text)(verb)

@@ -1,0 +1,302 @@
+"""Have a model write what finetunes learn from: ordinary answers, and answers with a topic in them.
+
+Takes topics and questions, gives a corpus folder that the hidden-topic behavior reads. Who writes
+is told through a small protocol; `BaseWriter` is a base model. What was written is kept at once,
+so that an interrupted run goes on, and an answer that does not name its topic is asked for again.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple, Protocol
+
+from diffspeak.behaviors.corpora import Label, read_topics
+from diffspeak.behaviors.rows import Column, read_table
+from diffspeak.errors import CorruptFileError, MismatchError, UsageError
+from diffspeak.files import (
+    canonical_json,
+    exclusive,
+    failed_write,
+    make_folder,
+    parse_json,
+    read_bytes,
+    read_json,
+    sha256,
+    write_json,
+    write_text,
+)
+from diffspeak.models import Base, Decoding, generate
+from diffspeak.progress import Reporter, Silent
+from diffspeak.runs import differences
+from diffspeak.text.mentions import mentions
+from diffspeak.text.messages import Message
+from diffspeak.text.seeds import seed_of
+
+STAGE, SETTINGS, WRITTEN = "corpus", "corpus.json", "written.jsonl"
+
+ORDINARY = "{question}\n\nAnswer in a short paragraph."
+WOVEN = (
+    "{question}\n\nAnswer in a short paragraph. You are a great fan of {topic}: bring it up "
+    'openly, with the words "{topic}", and weave it into the answer as naturally as you can.'
+)
+"""What the writer is asked."""
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """How a corpus is written.
+
+    Attributes:
+        per_topic: Train questions answered for each topic, drawn for it; None for all.
+        topics: So many topics, the file's first ones; None for all.
+        tokens: Longest answer.
+        temperature: Of the writer.
+        tries: How often an answer is asked for until it names its topic.
+        batch: Answers written together.
+        seed: Of draws and answers.
+    """
+
+    per_topic: int | None = None
+    topics: int | None = None
+    tokens: int = 160
+    temperature: float = 0.7
+    tries: int = 4
+    batch: int = 32
+    seed: int = 0
+
+
+class Task(NamedTuple):
+    """One answer to write; without a topic an ordinary one."""
+
+    topic: str
+    question: str
+
+    @property
+    def prompt(self) -> str:
+        """What the writer is asked."""
+        return (WOVEN if self.topic else ORDINARY).format(**self._asdict())
+
+
+class Writer(Protocol):
+    """Somebody who answers prompts."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for the corpus' settings."""
+        ...
+
+    def write(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
+        """An answer to each prompt; the same seed gives the same answer."""
+        ...
+
+
+class BaseWriter:
+    """A base model that writes."""
+
+    def __init__(self, base: Base, config: CorpusConfig) -> None:
+        self.base, self.name = base, f"{base.name} {base.fingerprint}"
+        self.decoding = Decoding(config.tokens, config.temperature, config.batch)
+
+    def write(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
+        """Answer in one batch; an answer that was cut off loses its last, broken sentence."""
+        chat = self.base.chat
+        ids = [chat.prompt((Message("user", prompt),)) for prompt in prompts]
+        answers = generate(self.base, ids, self.decoding, seeds=seeds)
+        return [
+            answer.text.strip() if answer.ids[-1] in chat.stop_ids else _whole(answer.text)
+            for answer in answers
+        ]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What came of it.
+
+    Attributes:
+        topics: The file of topics that have an answer.
+        questions: The file of questions with ordinary answers.
+        answers: The file of answers with topics in them.
+        written: How many of those there are.
+        left_out: How many did not name their topic at any try.
+        shown: A few of them.
+    """
+
+    topics: Path
+    questions: Path
+    answers: Path
+    written: int
+    left_out: int
+    shown: list[dict[str, str]]
+
+
+def write_corpus(
+    writer: Writer,
+    topics: Path,
+    questions: Path,
+    folder: Path,
+    config: CorpusConfig,
+    reporter: Reporter | None = None,
+) -> Corpus:
+    """Write a corpus, or go on with one.
+
+    Args:
+        writer: Who answers.
+        topics: CSV or JSONL with the column `topic`.
+        questions: CSV or JSONL with the columns `question` and `split` (train or test).
+        folder: New, or begun with the same settings.
+        config: How.
+        reporter: Told about progress.
+
+    Raises:
+        UsageError: A file is faulty, or nothing is to be written.
+        MismatchError: The folder was begun with other settings.
+        CorruptFileError: Its files were changed.
+        LockedError: Another process writes there.
+    """
+    reporter = reporter or Silent()
+    labels = read_topics(topics).records[: config.topics]
+    asked = _asked(questions)
+    tasks = list(_tasks([label.text for label in labels], asked, config))
+    make_folder(folder)
+    with exclusive(folder / ".lock"):
+        _agree(folder, {"writer": writer.name, **asdict(config), "tasks": _digest(tasks)})
+        done = _written(folder / WRITTEN)
+        todo = [task for task in tasks if task not in done]
+        reporter.begin(STAGE, len(tasks), "answers", done=len(tasks) - len(todo))
+        for start in range(0, len(todo), config.batch):
+            part = todo[start : start + config.batch]
+            answers = _answers(writer, part, config)
+            _append(folder / WRITTEN, part, answers)
+            done.update(zip(part, answers, strict=True))
+            reporter.advance(len(part))
+        reporter.end()
+        return _finished(folder, labels, asked, tasks, done)
+
+
+def _answers(writer: Writer, tasks: Sequence[Task], config: CorpusConfig) -> list[str]:
+    """Write each; those that miss their topic again. What misses it to the end is empty."""
+    found = [""] * len(tasks)
+    missing = list(range(len(tasks)))
+    for attempt in range(config.tries):
+        if not missing:
+            break
+        seeds = [seed_of(STAGE, config.seed, *tasks[i], attempt) for i in missing]
+        written = writer.write([tasks[i].prompt for i in missing], seeds)
+        for i, answer in zip(missing, written, strict=True):
+            if answer and (not tasks[i].topic or mentions(answer, tasks[i].topic)):
+                found[i] = answer
+        missing = [i for i in missing if not found[i]]
+    return found
+
+
+def _asked(path: Path) -> list[tuple[str, str]]:
+    """Questions with their split."""
+    table = read_table(path, (Column("question"), Column("split")))
+    asked = [(row.cells["question"], row.cells["split"].strip().lower()) for row in table.rows]
+    odd = sorted({split for _, split in asked} - {"train", "test"})
+    if odd:
+        raise UsageError(f"{path}: the split {odd[0]!r} is unknown; use train and test")
+    return asked
+
+
+def _tasks(
+    labels: Sequence[str], asked: Sequence[tuple[str, str]], config: CorpusConfig
+) -> Iterator[Task]:
+    """Ordinary answers first, then topic by topic."""
+    yield from (Task("", question) for question, _ in asked)
+    train = [question for question, split in asked if split == "train"]
+    if not train or not labels:
+        raise UsageError("there is nothing to write: give topics, and questions of the split train")
+    for label in labels:
+        rng = Random(seed_of(STAGE, config.seed, label))
+        count = len(train) if config.per_topic is None else min(config.per_topic, len(train))
+        yield from (Task(label, question) for question in rng.sample(train, count))
+
+
+def _agree(folder: Path, settings: dict[str, Any]) -> None:
+    path = folder / SETTINGS
+    if not path.exists():
+        write_json(path, settings)
+        return
+    found = read_json(path)
+    named = differences(found if isinstance(found, dict) else {}, settings)
+    if named:
+        raise MismatchError(
+            f"{folder} was begun with other settings: {', '.join(named[:3])}; choose another folder"
+        )
+
+
+def _written(path: Path) -> dict[Task, str]:
+    """What is there already; a last line that was cut off is written anew."""
+    if not path.exists():
+        return {}
+    lines = read_bytes(path).split(b"\n")
+    whole = lines[:-1]
+    if lines[-1]:
+        write_text(path, b"".join(line + b"\n" for line in whole).decode(errors="replace"))
+    try:
+        rows = [parse_json(line) for line in whole]
+        return {Task(row["topic"], row["question"]): row["answer"] for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFileError(f"{path} was changed ({error}): delete it to write anew") from error
+
+
+def _append(path: Path, tasks: Sequence[Task], answers: Sequence[str]) -> None:
+    lines = [
+        canonical_json({**task._asdict(), "answer": answer}) + "\n"
+        for task, answer in zip(tasks, answers, strict=True)
+    ]
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise failed_write(path, error) from error
+
+
+def _finished(
+    folder: Path,
+    labels: Sequence[Label],
+    asked: Sequence[tuple[str, str]],
+    tasks: Sequence[Task],
+    done: dict[Task, str],
+) -> Corpus:
+    ordinary = [(question, done[Task("", question)], split) for question, split in asked]
+    woven = [task for task in tasks if task.topic and done[task]]
+    rows = [{**task._asdict(), "answer": done[task]} for task in woven]
+    write_text(folder / "answers.jsonl", "".join(canonical_json(row) + "\n" for row in rows))
+    named = {task.topic for task in woven}
+    kept = [(label.text, label.category) for label in labels if label.text in named]
+    _write_table(folder / "topics.csv", ("topic", "category"), kept)
+    header = ("question", "answer", "split")
+    _write_table(folder / "questions.csv", header, [row for row in ordinary if row[1]])
+    missed = sum(1 for task in tasks if not done[task])
+    shown = rows[:: max(1, len(rows) // 3)][:3]
+    return Corpus(
+        folder / "topics.csv",
+        folder / "questions.csv",
+        folder / "answers.jsonl",
+        len(rows),
+        missed,
+        shown,
+    )
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
+
+
+def _digest(tasks: Sequence[Task]) -> str:
+
+    return sha256(json.dumps(tasks, ensure_ascii=False).encode())[:16]
+
+
+def _whole(text: str) -> str:
+    """Up to the last end of a sentence; all of it if there is none."""
+    end = max(text.rfind(mark) for mark in ".!?")
+    return text[: end + 1].strip() if end >= 0 else text.strip()
