@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, Qwen3MoeConfig
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes import load_finetune, put_on
-from diffspeak.finetunes.checkpoint import SKETCH, rank_above_rounding
+from diffspeak.finetunes.rounding import SKETCH, rank_above_rounding
 from diffspeak.models import attach_to, load_base, plain_shapes
 from tests.families import FAMILIES, SIZES
 from tests.tiny_diffs import merged, random_diff

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffspeak.cli.describe import base_name_of
+from diffspeak.cli.options import Limit, LowRank, Split
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
@@ -57,12 +58,9 @@ def convert(
         str | None,
         typer.Option("--base", help="Hub id, folder or pocket; by default the one that is named."),
     ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Of many, only these.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Of many, so many.")] = None,
-    low_rank: Annotated[
-        int | None,
-        typer.Option("--low-rank", metavar="RANK", min=1, help="Of a full checkpoint, its best."),
-    ] = None,
+    split: Split = None,
+    limit: Limit = None,
+    low_rank: LowRank = None,
     behavior: Annotated[
         str,
         typer.Option("--behavior", help="What a store's finetunes were taught, where not known."),
@@ -81,7 +79,8 @@ def convert(
     from diffspeak.models import load_base
 
     target = target.expanduser()
-    found = open_source(source, split=split, limit=limit, low_rank=low_rank)
+    part = split.value if split else None
+    found = open_source(source, split=part, limit=limit, low_rank=low_rank)
     # Converting changes no number: float32 keeps those of every checkpoint.
     loaded = load_base(base or _base_name(found, fuse), dtype="float32", device="cpu")
     if fuse or merge:

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffspeak.cli.facts import Facts, table, to_json
-from diffspeak.cli.options import Json
+from diffspeak.cli.options import Json, Limit, LowRank, Split
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
@@ -40,14 +39,19 @@ Example:
   diffspeak describe my-checkpoint --adapter runs/adapter --low-rank 16
 """
 
-
-class SplitName(StrEnum):
-    """The splits, in the form that typer takes choices in."""
-
-    train = "train"
-    validation = "validation"
-    calibration = "calibration"
-    test = "test"
+AdapterFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter",
+        metavar="FOLDER",
+        help="What `diffspeak adapter` wrote, or pocket:hidden-topic or pocket:news. By "
+        "default, on the pocket base, the one for what the finetune was taught.",
+    ),
+]
+BaseName = Annotated[
+    str | None,
+    typer.Option("--base", help="Hub id, folder or pocket; by default the one the adapter names."),
+]
 
 
 def describe(
@@ -58,40 +62,14 @@ def describe(
             metavar="FINETUNE", help="PEFT folder, checkpoint, .pt file, STORE, or hub id; #KEY."
         ),
     ],
-    adapter: Annotated[
-        str | None,
-        typer.Option(
-            "--adapter",
-            metavar="FOLDER",
-            help="What `diffspeak adapter` wrote, or pocket:hidden-topic or pocket:news. By "
-            "default, on the pocket base, the one for what the finetune was taught.",
-        ),
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base", help="Hub id, folder or pocket; by default the one the adapter names."
-        ),
-    ] = None,
+    adapter: AdapterFolder = None,
+    base: BaseName = None,
     question: Annotated[
         str | None, typer.Option("--question", help="By default the adapter's first question.")
     ] = None,
-    split: Annotated[
-        SplitName | None,
-        typer.Option("--split", help="Of a store, only train, validation, calibration or test."),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Of a store, at most so many.")
-    ] = None,
-    low_rank: Annotated[
-        int | None,
-        typer.Option(
-            "--low-rank",
-            metavar="RANK",
-            min=1,
-            help="Of a full checkpoint, the best change of this rank.",
-        ),
-    ] = None,
+    split: Split = None,
+    limit: Limit = None,
+    low_rank: LowRank = None,
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="Longest description.")] = 64,
     temperature: Annotated[
         float, typer.Option("--temperature", min=0, help="0 takes the likeliest words.")

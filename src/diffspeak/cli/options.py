@@ -1,5 +1,6 @@
 """Options that several verbs have, so that they read the same everywhere."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,3 +18,28 @@ Sets = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout and nothing else there.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Of several, at most so many.")]
+LowRank = Annotated[
+    int | None,
+    typer.Option(
+        "--low-rank",
+        metavar="RANK",
+        min=1,
+        help="Of a full checkpoint, the best change of this rank.",
+    ),
+]
+
+
+class SplitName(StrEnum):
+    """The splits, in the form that typer takes choices in."""
+
+    train = "train"
+    validation = "validation"
+    calibration = "calibration"
+    test = "test"
+
+
+Split = Annotated[
+    SplitName | None,
+    typer.Option("--split", help="Of several, only train, validation, calibration or test."),
+]

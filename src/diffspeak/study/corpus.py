@@ -37,6 +37,7 @@ from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
 
 STAGE, SETTINGS, WRITTEN = "corpus", "corpus.json", "written.jsonl"
+FILES = ("topics.csv", "questions.csv", "answers.jsonl")
 
 ORDINARY = "{question}\n\nAnswer in a short paragraph."
 WOVEN = (
@@ -117,9 +118,9 @@ class Corpus:
     """What came of it.
 
     Attributes:
-        topics: The file of topics that have an answer.
-        questions: The file of questions with ordinary answers.
-        answers: The file of answers with topics in them.
+        topics: File of topics that have an answer.
+        questions: File of questions with ordinary answers.
+        answers: File of answers with topics in them.
         written: How many of those there are.
         left_out: How many did not name their topic at any try.
         shown: A few of them.
@@ -275,14 +276,8 @@ def _finished(
     _write_table(folder / "questions.csv", header, [row for row in ordinary if row[1]])
     missed = sum(1 for task in tasks if not done[task])
     shown = rows[:: max(1, len(rows) // 3)][:3]
-    return Corpus(
-        folder / "topics.csv",
-        folder / "questions.csv",
-        folder / "answers.jsonl",
-        len(rows),
-        missed,
-        shown,
-    )
+    topics, questions, answers = (folder / name for name in FILES)
+    return Corpus(topics, questions, answers, len(rows), missed, shown)
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
