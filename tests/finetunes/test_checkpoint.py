@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen3MoeConfig
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
-from diffspeak.finetunes import load_finetune, put_on
+from diffspeak.finetunes import load_finetune, put_on, write_merged
 from diffspeak.finetunes.rounding import SKETCH, rank_above_rounding
 from diffspeak.models import attach_to, load_base, plain_shapes
 from tests.families import FAMILIES, SIZES
@@ -163,6 +163,65 @@ def test_tensors_that_transformers_fuses_go_through_it(tiny, tmp_path):
     assert not names <= set(dict(base.model.named_parameters()))
     finetune = load_finetune(tmp_path / "finetune", base)
     torch.testing.assert_close(logits(base, finetune), model(IDS).logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("trained", ["embed_tokens", "lm_head"])
+def test_a_head_that_is_no_longer_tied_is_read_as_it_is(base, tiny, tmp_path, trained):
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    model.config.tie_word_embeddings = False
+    part = model.model.embed_tokens if trained == "embed_tokens" else model.lm_head
+    part.weight.data *= 1.3
+    model.save_pretrained(tmp_path / "loose")
+    finetune = load_finetune(tmp_path / "loose", base)
+    torch.testing.assert_close(logits(base, finetune), model(IDS).logits, rtol=0, atol=1e-5)
+    write_merged(base, finetune, {}, tmp_path / "merged")
+    merged = load_base(tmp_path / "merged", dtype="float32", device="cpu")
+    torch.testing.assert_close(merged.model(IDS).logits, model(IDS).logits, rtol=0, atol=1e-5)
+
+
+def test_a_tied_tensor_may_bear_either_name(base, tiny, tmp_path):
+    folder = spoiled(tiny, tmp_path, lambda t: t.update({"lm_head.weight": t.pop(EMBED) * 1.3}))
+    expected = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(IDS).logits
+    found = logits(base, load_finetune(folder, base))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_stray_copy_beside_the_model_is_not_read(base, tiny, tmp_path):
+    folder = spoiled(tiny, tmp_path, lambda t: t[EMBED].mul_(1.3))
+    shutil.copy(tiny / "model.safetensors", folder / "model_old.safetensors")
+    assert load_finetune(folder, base).parameters
+    (folder / "model.safetensors").rename(folder / "model_new.safetensors")
+    with pytest.raises(CorruptFileError, match="so does another file"):
+        load_finetune(folder, base)
+
+
+def test_a_changed_buffer_is_refused(tiny, tmp_path):
+    base = load_base(tiny, dtype="float32", device="cpu")
+    base.model.model.register_buffer("routing", torch.zeros(3))
+    folder = spoiled(tiny, tmp_path, lambda t: t.update({"model.routing": torch.ones(3)}))
+    with pytest.raises(UsageError, match="changes model.routing, which is no parameter"):
+        load_finetune(folder, base)
+
+
+def test_a_strangers_code_is_not_run(base, tiny, tmp_path, monkeypatch):
+    folder = spoiled(tiny, tmp_path, lambda t: t.update(odd=torch.zeros(2)))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    trap = tmp_path / "trap"
+    (folder / "evil.py").write_text(f"open({str(trap)!r}, 'w')\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(UsageError, match="no model that transformers can load"):
+        load_finetune(folder, base)
+    with pytest.raises(UsageError):
+        load_base(folder)
+    assert not trap.exists()
+
+
+def test_a_checkpoint_that_is_the_base_says_so(base, tiny):
+    finetune = load_finetune(tiny, base)
+    assert not finetune.whole and "does not differ from" in finetune.notes[0]
 
 
 def spoiled(tiny, tmp_path, change):

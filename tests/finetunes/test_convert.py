@@ -120,6 +120,17 @@ def test_what_differs_does_not_go_into_one_store(base, tmp_path):
         to_store(finetunes, tmp_path / "store", base, BEHAVIOR)
 
 
+def test_names_that_meet_in_a_store_are_told_apart(base, tmp_path):
+    for name, labels in (("one", {"C#": "C#"}), ("two", {"C#": "tea"})):
+        toy_store(tmp_path / name, base, labels, seed=len(labels["C#"]))
+    one, two = (list(open_finetunes(str(tmp_path / name), base)) for name in ("one", "two"))
+    assert to_store(one, tmp_path / "all", base, BEHAVIOR) == 1
+    assert [entry.id for entry in open_store(tmp_path / "all").entries] == ["C#"]
+    assert to_store(one, tmp_path / "all", base, BEHAVIOR) == 0
+    with pytest.raises(MismatchError, match="holds another finetune called 'C#'"):
+        to_store(two, tmp_path / "all", base, BEHAVIOR)
+
+
 def test_nothing_is_written_over(base, store, tmp_path):
     finetunes = list(open_finetunes(store.source, base))
     to_published(finetunes, tmp_path / "published")

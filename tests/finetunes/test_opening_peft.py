@@ -121,6 +121,29 @@ def test_what_needs_more_than_the_folder_is_refused_by_name(base, folder, change
         load_finetune(folder, base)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target_modules": "("},
+        {"target_modules": 5},
+        {"exclude_modules": "("},
+        {"target_modules": "q_proj", "layers_to_transform": [0]},
+        {"layers_to_transform": "a"},
+    ],
+)
+@pytest.mark.parametrize("dora", [False, True])
+def test_targets_that_mean_nothing_are_refused(base, folder, changes, dora):
+    config(folder, use_dora=dora, **changes)
+    with pytest.raises(DiffspeakError, match=r"names no targets|cannot be merged|disagree|lacks"):
+        load_finetune(folder, base)
+
+
+def test_all_linear_means_all(base, folder):
+    config(folder, target_modules="all-linear")
+    with pytest.raises(CorruptFileError, match="is targeted by the config and has no tensors"):
+        load_finetune(folder, base)
+
+
 def test_prompts_are_no_change_of_weights(base, folder):
     config(folder, peft_type="PREFIX_TUNING")
     with pytest.raises(UsageError, match="type PREFIX_TUNING, which is no change of weights"):

@@ -154,6 +154,19 @@ UP = "model.layers.0.mlp.up_proj"
         (lambda c: c.update({UP: c[UP][0]}), CorruptFileError, "mixes factors and whole"),
         (lambda c: c.update({UP: "text"}), CorruptFileError, f"'{UP}' is no tensor"),
         (lambda c: c.update({UP: (*c[UP], c[UP][0])}), CorruptFileError, "no pair of matrices"),
+        (lambda c: c.update({UP: tuple(p.cfloat() for p in c[UP])}), CorruptFileError, "complex"),
+        (
+            lambda c: c.update({UP: tuple(p.to_sparse() for p in c[UP])}),
+            CorruptFileError,
+            "no plain",
+        ),
+        (lambda c: c.update({UP: tuple(p[:0] for p in c[UP])}), CorruptFileError, "no pair of mat"),
+        (
+            lambda c: c.update({UP: (torch.zeros(1).expand(9**9, 9**9),) * 2}),
+            CorruptFileError,
+            "lar",
+        ),
+        (lambda c: c.clear(), CorruptFileError, "is no published weight diff"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(base, tmp_path, change, error, message):

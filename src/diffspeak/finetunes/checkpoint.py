@@ -18,11 +18,12 @@ from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.files import read_json
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.names import base_names
+from diffspeak.finetunes.numbers import fault_of
 from diffspeak.finetunes.rounding import Difference, Seen
 from diffspeak.lora import Diff, from_dense
 from diffspeak.models import Base, base_folder_of, plain_shapes, plain_tensors
 
-INDEX = "model.safetensors.index.json"
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 Read = Callable[[str], Tensor]
 
@@ -51,6 +52,12 @@ class Tensors:
                 raise CorruptFileError(
                     f"{path} cannot be read ({error}); fetch it again"
                 ) from error
+            twice = self._files.keys() & file.keys()
+            if twice:
+                raise CorruptFileError(
+                    f"{path} holds {min(twice)}, and so does another file of {folder}: leave only "
+                    "the model's own files there"
+                )
             self._files.update(dict.fromkeys(file.keys(), file))
 
     @property
@@ -64,7 +71,10 @@ class Tensors:
         return tensor
 
     def _paths(self) -> list[Path]:
-        index = self.folder / INDEX
+        single, index = self.folder / SINGLE, self.folder / INDEX
+        # The order in which transformers looks for them.
+        if single.is_file():
+            return [single]
         if not index.is_file():
             paths = sorted(self.folder.glob("*.safetensors"))
             if not paths:
@@ -97,18 +107,25 @@ def differences(folder: Path, base: Base) -> Iterator[Difference]:
     read: Read = files.read
     try:
         names = _names(files, base, own)
+        _check_buffers(folder, {n: read(n) for n in files.names if n not in names}, base)
     except MismatchError:
-        loaded = _through_transformers(folder)
+        loaded, buffers = _through_transformers(folder)
+        _check_buffers(folder, buffers, base)
         names = base_names(loaded, own, str(folder), base.name)
         read = loaded.__getitem__
-    _check_complete(folder, set(names.values()), own, base)
+    places = {name: place for place, name in names.items()}
+    _check_complete(folder, set(places), own, base)
     read_own = _own_reader(base, own)
-    for place, name in names.items():
-        tensor = read(place)
-        _check(folder, name, tensor, own[name], base)
-        mine = read_own(name)
-        if not torch.equal(mine.to(tensor.dtype), tensor):
-            yield Difference(name, mine, tensor)
+    for tied in _tied(own):
+        # A name that the file lacks is tied to one that it has.
+        given = [name for name in tied if name in places]
+        theirs = {name: read(places[name]) for name in given}
+        mine = read_own(tied[0])
+        for name, tensor in theirs.items():
+            _check(folder, name, tensor, own[name], base)
+        if any(not torch.equal(mine.to(tensor.dtype), tensor) for tensor in theirs.values()):
+            for name in tied:
+                yield Difference(name, mine, theirs.get(name, theirs[given[0]]))
 
 
 def read_checkpoint(folder: Path, base: Base, name: str) -> Finetune:
@@ -121,7 +138,8 @@ def read_checkpoint(folder: Path, base: Base, name: str) -> Finetune:
     for difference in differences(folder, base):
         parameters[difference.name] = difference.theirs
         seen.add(difference)
-    return Finetune(name, parameters=parameters, notes=tuple(seen.notes()))
+    notes = tuple(seen.notes()) if parameters else (f"it does not differ from {base.name}",)
+    return Finetune(name, parameters=parameters, notes=notes)
 
 
 def read_low_rank(folder: Path, base: Base, name: str, rank: int) -> Finetune:
@@ -170,11 +188,37 @@ def _names(files: Tensors, base: Base, own: Mapping[str, Tensor]) -> dict[str, s
     return {place: name for place, name in names.items() if name in own}
 
 
-def _through_transformers(folder: Path) -> dict[str, Tensor]:
+def _tied(own: Mapping[str, Tensor]) -> list[list[str]]:
+    """The base's names, those that share memory together."""
+    groups: dict[int, list[str]] = {}
+    for name, tensor in own.items():
+        groups.setdefault(tensor.data_ptr(), []).append(name)
+    return list(groups.values())
+
+
+def _check_buffers(folder: Path, theirs: Mapping[str, Tensor], base: Base) -> None:
+    """Refuse a checkpoint that changed what is no parameter: there is no place for it here."""
+    own = dict(base.model.named_buffers())
+    for name, tensor in theirs.items():
+        mine = own.get(name)
+        if mine is None or not (mine.is_floating_point() and tensor.is_floating_point()):
+            continue
+        if mine.shape != tensor.shape or not torch.equal(mine.cpu().to(tensor.dtype), tensor):
+            raise UsageError(
+                f"{folder} changes {name}, which is no parameter but a buffer of {base.name}: "
+                "such a finetune cannot be opened"
+            )
+
+
+def _through_transformers(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Load a checkpoint whose tensors transformers renames or fuses."""
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", use_safetensors=True, output_loading_info=True
+            folder,
+            dtype="auto",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except Exception as error:
         # What it raises for a broken checkpoint is not one kind of error.
@@ -187,7 +231,7 @@ def _through_transformers(folder: Path) -> dict[str, Tensor]:
                 f"{folder}: {min(found[key])} is among its {key.replace('_', ' ')}: its tensors "
                 "are not those of its config; save the whole model again"
             )
-    return plain_tensors(model)
+    return plain_tensors(model), dict(model.named_buffers())
 
 
 def _check_complete(folder: Path, found: set[str], own: Mapping[str, Tensor], base: Base) -> None:
@@ -208,11 +252,9 @@ def _check(folder: Path, name: str, tensor: Tensor, own: Tensor, base: Base) -> 
             f"{folder}: {name} is {tuple(tensor.shape)} there and {tuple(own.shape)} in "
             f"{base.name}: {what}; give the base it was made from"
         )
-    if not tensor.isfinite().all():
-        raise CorruptFileError(
-            f"{folder}: {name} holds numbers that are not finite; its training diverged or it was "
-            "damaged"
-        )
+    fault = fault_of(tensor)
+    if fault:
+        raise CorruptFileError(f"{folder}: {name} {fault}")
 
 
 def _own_reader(base: Base, own: Mapping[str, Tensor]) -> Read:

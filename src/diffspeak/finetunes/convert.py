@@ -19,10 +19,11 @@ from diffspeak.errors import MismatchError, UsageError
 from diffspeak.files import atomic_path, make_folder, write_text
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.peft_format import is_peft, write_peft
+from diffspeak.finetunes.places import split_key
 from diffspeak.finetunes.published import INDEX
 from diffspeak.lora import Diff, LowRank
 from diffspeak.models import Base, plain_shapes, target_names
-from diffspeak.store import NewEntry, StoreHeader, create_or_resume
+from diffspeak.store import NewEntry, StoreHeader, create_or_resume, open_store
 
 TOGETHER = 64
 """Finetunes in one shard or one published file."""
@@ -73,7 +74,7 @@ def to_store(
     with create_or_resume(folder, header) as writer:
         every = _chained(first, rest)
         while part := list(islice(every, TOGETHER)):
-            fresh = [f for f in part if _id(f) not in writer.done]
+            fresh = [f for f in part if not _is_stored(f, folder, writer.done)]
             entries = [_entry(finetune, behavior["name"]) for finetune in fresh]
             stacked = [n for n, finetune in enumerate(fresh) if not finetune.whole]
             if stacked:
@@ -182,10 +183,38 @@ def _stacked(part: Sequence[Finetune], header: StoreHeader) -> dict[str, tuple[T
 def _low_rank(finetune: Finetune, what: str, cure: str) -> None:
     if finetune.whole:
         raise UsageError(f"{finetune.name} is not low-rank and does not fit into {what}; {cure}")
+    if not finetune.diff:
+        raise UsageError(f"{finetune.name} changes nothing: there is nothing to write")
+
+
+def _is_stored(finetune: Finetune, folder: Path, done: set[str]) -> bool:
+    """Whether a store holds it; another one of its name is an error."""
+    id = _id(finetune)
+    if id not in done:
+        return False
+    store = open_store(folder)
+    if finetune.whole:
+        kept = store.read_full(id)
+        same = kept.keys() == finetune.parameters.keys() and all(
+            torch.equal(kept[name], tensor) for name, tensor in finetune.parameters.items()
+        )
+    else:
+        found = store.read(id)
+        same = found.keys() == finetune.diff.keys() and all(
+            torch.equal(found[name].A, change.A) and torch.equal(found[name].B, change.B)
+            for name, change in finetune.diff.items()
+        )
+    if not same:
+        raise MismatchError(
+            f"{folder} holds another finetune called {id!r} than {finetune.name}; convert it into "
+            "another store"
+        )
+    return True
 
 
 def _id(finetune: Finetune) -> str:
-    return finetune.name.rpartition("#")[2]
+    """What a finetune is called in a store: its key, or its name where it has none."""
+    return split_key(finetune.name)[1] or finetune.name
 
 
 def _folder_name(finetune: Finetune, number: int) -> str:

@@ -100,10 +100,12 @@ def _merged(base: Base, finetune: Finetune, adapter: Diff) -> dict[str, Tensor]:
 def _untied(base: Base, state: Mapping[str, Tensor]) -> Iterator[None]:
     """Say in the config that head and embedding differ, where the finetune makes them differ."""
     config, own = base.model.config, plain_tensors(base.model)
-    tied: dict[int, list[str]] = {}
-    for name in state:
-        tied.setdefault(own[name].data_ptr(), []).append(name)
-    loose = any(not torch.equal(state[a], state[b]) for a, *rest in tied.values() for b in rest)
+    first: dict[int, Tensor] = {}
+    loose = False
+    for name, tensor in own.items():
+        # As `whole` has it: the first name stands for all that have no tensor of their own.
+        one = first.setdefault(tensor.data_ptr(), state.get(name, tensor))
+        loose |= not torch.equal(state.get(name, one), one)
     before = config.tie_word_embeddings
     config.tie_word_embeddings = before and not loose
     try:

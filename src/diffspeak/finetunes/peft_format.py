@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.files import atomic_path, read_json, write_json
+from diffspeak.finetunes.numbers import fault_of
 from diffspeak.lora import Diff, LowRank
 from diffspeak.store import system_errors
 
@@ -190,11 +191,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             f"{path} cannot be read ({error}); fetch or write it again"
         ) from error
     for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CorruptFileError(
-                f"{path}, {key}: holds numbers that are not finite; its training diverged or it "
-                "was damaged"
-            )
+        fault = fault_of(tensor, whole_numbers=True)
+        if fault:
+            raise CorruptFileError(f"{path}, {key}: {fault}")
     return tensors
 
 
@@ -215,23 +214,33 @@ def modules_of(tensors: Collection[str]) -> set[str] | None:
     return {match["module"] for match in matches if match}
 
 
-def check_targets(folder: Path, found: Collection[str], modules: Collection[str]) -> None:
+def check_targets(
+    folder: Path, found: Collection[str], modules: Collection[str], linears: Collection[str]
+) -> None:
     """Refuse a folder whose tensors are not those that its config targets in a base.
 
     Args:
         folder: Of the adapter.
         found: Modules that it has factors for, as its config names them.
         modules: All that a base could have factors for.
+        linears: Those that "all-linear" means.
 
     Raises:
         CorruptFileError: The config names modules without factors, or factors without being named.
     """
     raw = read_config(folder)
-    if raw.get("target_modules") in (None, "all-linear"):
+    if raw.get("target_modules") is None:
         return
     known = LoraConfig.__dataclass_fields__
-    config = LoraConfig(**{key: value for key, value in raw.items() if key in known})
-    wanted = {name for name in modules if check_target_module_exists(config, name)}
+    try:
+        config = LoraConfig(**{key: value for key, value in raw.items() if key in known})
+        wanted = (
+            set(linears)
+            if raw["target_modules"] == "all-linear"
+            else {name for name in modules if check_target_module_exists(config, name)}
+        )
+    except (TypeError, ValueError, AttributeError, re.error) as error:
+        raise CorruptFileError(f"{folder / CONFIG} names no targets: {error}") from error
     for names, what in (
         (wanted - set(found), "is targeted by the config and has no tensors"),
         (set(found) - wanted, "has tensors and is not targeted by the config"),

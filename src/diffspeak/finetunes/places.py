@@ -63,7 +63,8 @@ class Place:
 def split_key(source: str) -> tuple[str, str | None]:
     """`PLACE#key` in its two parts; quotes around the key are left out."""
     place, mark, key = source.partition("#")
-    return place, key.strip("\"'") if mark else None
+    quoted = len(key) > 1 and key[0] == key[-1] and key[0] in "\"'"
+    return place, (key[1:-1] if quoted else key) if mark else None
 
 
 def locate(name: str) -> Place:

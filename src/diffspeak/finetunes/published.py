@@ -20,6 +20,7 @@ from torch import Tensor
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.names import base_names
+from diffspeak.finetunes.numbers import fault_of
 from diffspeak.lora import Diff, LinearShape, LowRank
 from diffspeak.models import Base, plain_shapes, plain_tensors
 
@@ -110,12 +111,13 @@ def entries_of(path: Path, content: Any) -> list[dict[str, Any]]:
         CorruptFileError: It is neither.
     """
     if isinstance(content, dict) and "weight_diff" not in content:
-        return [{"weight_diff": content, "bare": True}]
+        content = {"weight_diff": content, "bare": True}
     entries = [content] if isinstance(content, dict) else content
     if (
         not isinstance(entries, list)
         or not entries
         or not all(isinstance(e, dict) and isinstance(e.get("weight_diff"), dict) for e in entries)
+        or not all(e["weight_diff"] for e in entries)
     ):
         raise CorruptFileError(
             f"{path} is no published weight diff: a list of dicts with weight_diff, a dict of "
@@ -141,8 +143,9 @@ def read_entry(path: Path, entry: Mapping[str, Any], base: Base, name: str) -> F
         tensors = value if isinstance(value, tuple | list) else (value,)
         if not isinstance(key, str) or not all(isinstance(t, Tensor) for t in tensors):
             raise CorruptFileError(f"{path}: {key!r} is no tensor and no pair of factors")
-        if not all(tensor.isfinite().all() for tensor in tensors):
-            raise CorruptFileError(f"{path}, {key}: holds numbers that are not finite")
+        fault = next(filter(None, map(fault_of, tensors)), None)
+        if fault:
+            raise CorruptFileError(f"{path}, {key}: {fault}")
     pairs = {key: tuple(v) for key, v in content.items() if isinstance(v, tuple | list)}
     if pairs and len(pairs) < len(content):
         raise CorruptFileError(f"{path} mixes factors and whole tensors; it cannot be read")
@@ -155,7 +158,7 @@ def _diff(path: Path, pairs: Mapping[str, Any], base: Base, *, bare: bool) -> Di
     shapes = plain_shapes(base.model)
     names = base_names(pairs, shapes, str(path), base.name)
     for key, pair in pairs.items():
-        if len(pair) != 2 or any(tensor.dim() != 2 for tensor in pair):
+        if len(pair) != 2 or any(tensor.dim() != 2 or not tensor.numel() for tensor in pair):
             raise CorruptFileError(f"{path}, {key}: is no pair of matrices")
     as_diff = [_fits_diff(pair, shapes[names[key]]) for key, pair in pairs.items()]
     as_adapter = [_fits_adapter(pair, shapes[names[key]]) for key, pair in pairs.items()]
@@ -206,8 +209,8 @@ def _parameters(path: Path, state: Mapping[str, Tensor], base: Base) -> dict[str
 
 def _within(path: str) -> str:
     """A path of an index, refused if it would leave the folder."""
-    parts = path.replace("\\", "/").split("/")
-    if path.startswith(("/", "~")) or ":" in path or ".." in parts or not path:
+    parts = str(path).replace("\\", "/").split("/")
+    if not path or path.startswith(("/", "~")) or ".." in parts or {":", "\0"} & set(path):
         raise ValueError(f"it names {path!r}, which is outside of its folder: do not use it")
     return path
 

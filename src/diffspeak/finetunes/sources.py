@@ -82,7 +82,12 @@ class PeftSource:
         weights = str(folder / peft_format.WEIGHTS)
         names = base_names(modules, every, weights, base.name)
         old = {new: old for old, new in names.items()}
-        peft_format.check_targets(folder, modules, {old.get(name, name) for name in every})
+        peft_format.check_targets(
+            folder,
+            modules,
+            {old.get(name, name) for name in every},
+            {old.get(name, name) for name in shapes},
+        )
         if not set(names.values()) <= set(shapes):
             return Finetune(self.name, parameters=merged_by_peft(folder, base))
         diff = {

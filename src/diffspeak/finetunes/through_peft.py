@@ -5,6 +5,7 @@ Only kinds whose effect is a change of weights, all of it in the folder, go this
 are refused by name. The base is left as it is: PEFT is given a copy of it that shares its memory.
 """
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,12 @@ CHANGE_BASE = ("pissa", "olora")
 Others draw at random (PiSSA by iteration), or need data or a quantization that no folder holds
 (CorDA, LoftQ, LoRA-GA)."""
 
+FAILURES = (
+    *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
+    *(ImportError, OSError, re.error),
+)
+"""What peft raises for a config or tensors that it cannot use."""
+
 
 def merged_by_peft(folder: Path, base: Base) -> dict[str, Tensor]:
     """The parameters that an adapter changes, by the base's names for them.
@@ -60,7 +67,7 @@ def merged_by_peft(folder: Path, base: Base) -> dict[str, Tensor]:
             peft = PeftModel.from_pretrained(copied, str(folder))
             _check_used(folder, tensors, get_peft_model_state_dict(peft))
             merged: Any = peft.merge_and_unload(safe_merge=True)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except FAILURES as error:
         reason = " ".join(str(error).split())[:300]
         raise MismatchError(
             f"{folder} cannot be merged into {base.name} by peft: {reason}; give the base it was "

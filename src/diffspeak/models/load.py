@@ -109,11 +109,12 @@ def load_base(
     attention_options = {} if attention == "auto" else {"attn_implementation": attention}
     quantized = _quantization(quantize, chosen, place)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=chosen,
             use_safetensors=True,
+            trust_remote_code=False,
             output_loading_info=True,
             **attention_options,
             **quantized,

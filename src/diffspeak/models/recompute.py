@@ -7,7 +7,6 @@ for about a third more time (Chen et al., arXiv 1604.06174).
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
@@ -23,7 +22,7 @@ def recomputed(model: PreTrainedModel, wanted: bool = True) -> Iterator[None]:
     The backward pass may come later; until then nothing that is attached may be changed.
 
     Args:
-        model: Stays in evaluation mode but for its blocks' own switch.
+        model: Stays in evaluation mode.
         wanted: Otherwise nothing is done.
 
     Raises:
@@ -34,14 +33,14 @@ def recomputed(model: PreTrainedModel, wanted: bool = True) -> Iterator[None]:
         raise UsageError(
             f"{type(model).__name__} cannot compute its activations again: leave checkpointing off"
         )
-    before = [(block.training, block.gradient_checkpointing) for block in blocks]
+    # Not by the blocks' own switch, which works in training mode alone: that would bring dropout.
+    before = [vars(block).get("forward") for block in blocks]
     for block in blocks if wanted else ():
-        again: Any = partial(checkpoint, use_reentrant=False)
-        block._gradient_checkpointing_func = again
-        # Not `train()`: what stands in the block shall go on without dropout.
-        block.training = block.gradient_checkpointing = True
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     try:
         yield
     finally:
-        for block, (training, switched) in zip(blocks, before, strict=True):
-            block.training, block.gradient_checkpointing = training, switched
+        for block, forward in zip(blocks if wanted else (), before, strict=False):
+            vars(block).pop("forward", None)
+            if forward is not None:
+                block.forward = forward
