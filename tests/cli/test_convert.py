@@ -77,6 +77,28 @@ def test_a_merged_checkpoint_is_described_like_the_finetune(made: Made, cli: Cli
     assert "rank 1 holds" in third.err
 
 
+def test_an_adapter_of_others_is_asked_too(made: Made, cli: Cli, tmp_path, tiny):
+    adapter = load_adapter(made.adapter)
+    content = {
+        name: (change.B * change.scaling * change.rank, change.A)
+        for name, change in adapter.diff.items()
+    }
+    path = tmp_path / "dit-adapter.pt"
+    torch.save(content, path)
+    common, question = ("--tokens", 6, "--json"), adapter.questions[0]
+    ours = cli("describe", made.store, "--adapter", made.adapter, *common)
+    said = ("--base", tiny, "--question", question)
+    theirs = cli("describe", made.store, "--adapter", path, *said, *common)
+    assert theirs.code == 0, theirs.err
+    for one, other in zip(ours.out.splitlines(), theirs.out.splitlines(), strict=True):
+        assert json.loads(one)["description"] == json.loads(other)["description"]
+    ran = cli("describe", made.store, "--adapter", path, "--base", tiny)
+    assert ran.code == 2 and "say with --base and --question" in ran.err
+    dora = make("DoRA", tiny, tmp_path / "dora")
+    ran = cli("describe", made.store, "--adapter", dora, *said)
+    assert ran.code == 2 and "is no LoRA" in ran.err
+
+
 def test_every_format_is_explained(made: Made, cli: Cli, tmp_path, tiny):
     published = tmp_path / "published"
     assert cli("convert", made.store, published, "--to", "published").code == 0

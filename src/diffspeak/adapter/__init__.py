@@ -2,13 +2,15 @@
 
 from diffspeak.adapter.ask import ask, mean_logprobs
 from diffspeak.adapter.config import AdapterConfig
-from diffspeak.adapter.saved import Adapter, load_adapter, save_adapter
+from diffspeak.adapter.saved import Adapter, adopt, is_adapter, load_adapter, save_adapter
 from diffspeak.adapter.train import train_adapter
 
 __all__ = [
     "Adapter",
     "AdapterConfig",
+    "adopt",
     "ask",
+    "is_adapter",
     "load_adapter",
     "mean_logprobs",
     "save_adapter",

@@ -5,6 +5,7 @@ asked, which behaviors it knows and how it was trained. A folder counts once tha
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.files import make_folder, read_json, write_text
-from diffspeak.finetunes import read_peft, write_peft
+from diffspeak.finetunes import Finetune, read_peft, write_peft
 from diffspeak.lora import Diff
 from diffspeak.models import Base, Fingerprint, check_base
 from diffspeak.models.pocket import adapter_folder, part_of
@@ -121,6 +122,31 @@ def load_adapter(folder: str | Path) -> Adapter:
         card.results,
         str(folder),
     )
+
+
+def adopt(finetune: Finetune, base: Base, questions: Sequence[str]) -> Adapter:
+    """Take a LoRA that others trained, the paper's own adapter for one, as an adapter of a base.
+
+    Args:
+        finetune: The adapter as `load_finetune` opened it.
+        base: What it was trained on; that it is the right one nothing but its shapes can tell.
+        questions: What it may be asked.
+
+    Raises:
+        UsageError: It is not low-rank, or there is no question.
+    """
+    if finetune.whole or not finetune.diff:
+        raise UsageError(f"{finetune.name} is no LoRA: it cannot be put on top of a finetune")
+    if not any(question.strip() for question in questions):
+        raise UsageError(f"say what {finetune.name} is to be asked: it does not tell itself")
+    return Adapter(
+        finetune.diff, base.fingerprint, base.name, tuple(questions), (), {}, {}, finetune.name
+    )
+
+
+def is_adapter(folder: str | Path) -> bool:
+    """Whether a folder holds an adapter of ours."""
+    return part_of(folder) is not None or (Path(folder).expanduser() / CARD).is_file()
 
 
 def _read_card(path: Path) -> tuple[_Card, Fingerprint]:

@@ -44,8 +44,9 @@ AdapterFolder = Annotated[
     typer.Option(
         "--adapter",
         metavar="FOLDER",
-        help="What `diffspeak adapter` wrote, or pocket:hidden-topic or pocket:news. By "
-        "default, on the pocket base, the one for what the finetune was taught.",
+        help="What `diffspeak adapter` wrote, or pocket:hidden-topic or pocket:news; with --base "
+        "and --question also a LoRA of others, such as the paper's dit-adapter.pt. By default, on "
+        "the pocket base, the one for what the finetune was taught.",
     ),
 ]
 BaseName = Annotated[
@@ -80,18 +81,22 @@ def describe(
     """Describe the finetunes."""
     if not math.isfinite(temperature):
         raise UsageError(f"--temperature {temperature}: expected a finite number")
-    from diffspeak.adapter import load_adapter
+    from diffspeak.adapter import is_adapter, load_adapter
     from diffspeak.finetunes import open_source
     from diffspeak.interpret import Interpreter
     from diffspeak.models import Decoding, load_base
 
     part = split.value if split else None
-    trained = None if adapter is None else load_adapter(adapter)
+    foreign = adapter is not None and Path(adapter).exists() and not is_adapter(adapter)
+    ours = None if adapter is None or foreign else load_adapter(adapter)
     source = open_source(finetune, split=part, limit=limit, low_rank=low_rank)
-    trained = trained or load_adapter(_shipped(source, base))
     if "#" not in finetune:
         _tell_failed(context.obj, source, part)
-    loaded = load_base(base or base_name_of(trained))
+    if adapter is not None and foreign:
+        loaded, trained = _adopted(adapter, base, question)
+    else:
+        trained = ours or load_adapter(_shipped(source, base))
+        loaded = load_base(base or base_name_of(trained))
     labels: dict[str, str | None] = {}
     with Interpreter(loaded, trained) as interpreter:
         described = interpreter.stream(
@@ -103,6 +108,21 @@ def describe(
         rows = _told(context.obj, described, len(source.keys), labels, as_json)
     if not as_json:
         _print(context.obj, rows)
+
+
+def _adopted(adapter: str, base: str | None, question: str | None) -> "tuple[Base, Adapter]":
+    """An adapter of others and its base: a LoRA that says neither, so that the user has to."""
+    from diffspeak.adapter import adopt
+    from diffspeak.finetunes import load_finetune
+    from diffspeak.models import load_base
+
+    if not base or not question:
+        raise UsageError(
+            f"{adapter} is no adapter: it holds no diffspeak.json; if it is a LoRA that others "
+            "trained to describe finetunes, say with --base and --question of what, and what to ask"
+        )
+    loaded = load_base(base)
+    return loaded, adopt(load_finetune(adapter, loaded), loaded, [question])
 
 
 def _shipped(source: "Source", base: str | None) -> str:
