@@ -99,12 +99,11 @@ def describe(
         loaded = load_base(base or base_name_of(trained))
     labels: dict[str, str | None] = {}
     with Interpreter(loaded, trained) as interpreter:
-        described = interpreter.stream(
+        noted, decoding = (
             _noting(context.obj, source, loaded, labels),
-            question,
             Decoding(tokens, temperature),
-            seed=seed,
         )
+        described = interpreter.stream(noted, question, decoding, seed=seed)
         rows = _told(context.obj, described, len(source.keys), labels, as_json)
     if not as_json:
         _print(context.obj, rows)
