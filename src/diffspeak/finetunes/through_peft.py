@@ -20,7 +20,7 @@ from diffspeak.finetunes.peft_format import CONFIG, WEIGHTS, oddities, read_conf
 from diffspeak.models import Base, plain_copy, plain_tensors
 
 KINDS = (
-    *("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "VERA", "OFT", "BOFT", "HRA", "LN_TUNING"),
+    *("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "VERA", "OFT", "HRA", "LN_TUNING"),
     *("FOURIERFT", "RANDLORA", "C3A", "MISS", "SHIRA", "TRAINABLE_TOKENS"),
 )
 """Types that are merged."""
