@@ -103,6 +103,8 @@ def test_what_peft_has_to_merge_needs_the_weights(tiny, tmp_path):
     source = make("DoRA", tiny, tmp_path / "dora")
     with pytest.raises(UsageError, match="cannot be put on a quantized base"):
         load_finetune(source, base)
+    with pytest.raises(UsageError, match="cannot be compared with a quantized base"):
+        load_finetune(tiny, base)
     assert load_finetune(make("LoRA", tiny, tmp_path / "lora"), base).diff
 
 

@@ -49,6 +49,9 @@ AdapterFolder = Annotated[
         "the pocket base, the one for what the finetune was taught.",
     ),
 ]
+Question = Annotated[
+    str | None, typer.Option("--question", help="By default the adapter's first question.")
+]
 BaseName = Annotated[
     str | None,
     typer.Option("--base", help="Hub id, folder or pocket; by default the one the adapter names."),
@@ -65,9 +68,7 @@ def describe(
     ],
     adapter: AdapterFolder = None,
     base: BaseName = None,
-    question: Annotated[
-        str | None, typer.Option("--question", help="By default the adapter's first question.")
-    ] = None,
+    question: Question = None,
     split: Split = None,
     limit: Limit = None,
     low_rank: LowRank = None,
@@ -86,7 +87,7 @@ def describe(
     from diffspeak.interpret import Interpreter
     from diffspeak.models import Decoding, load_base
 
-    part = split.value if split else None
+    part = split and split.value
     foreign = adapter is not None and Path(adapter).exists() and not is_adapter(adapter)
     ours = None if adapter is None or foreign else load_adapter(adapter)
     source = open_source(finetune, split=part, limit=limit, low_rank=low_rank)

@@ -101,7 +101,12 @@ def differences(folder: Path, base: Base) -> Iterator[Difference]:
     Raises:
         MismatchError: It is of another architecture or vocabulary, or lacks tensors.
         CorruptFileError: A tensor holds numbers that are not finite.
+        UsageError: The base is quantized.
     """
+    if base.fingerprint.linears is None:
+        raise UsageError(
+            f"{folder} cannot be compared with a quantized base: load {base.name} in bfloat16"
+        )
     own = plain_tensors(base.model)
     files = Tensors(folder)
     read: Read = files.read

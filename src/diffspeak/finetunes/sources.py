@@ -55,8 +55,8 @@ class StoreSource:
 
 
 @dataclass(frozen=True)
-class PeftSource:
-    """A PEFT adapter."""
+class _Alone:
+    """A place that is one finetune."""
 
     place: Place
 
@@ -69,6 +69,11 @@ class PeftSource:
     def keys(self) -> list[str]:
         """It is one finetune."""
         return [""]
+
+
+@dataclass(frozen=True)
+class PeftSource(_Alone):
+    """A PEFT adapter."""
 
     def read(self, key: str, base: Base) -> Finetune:
         """As low-rank factors if that is all it is, else as PEFT itself merges it."""
@@ -107,21 +112,10 @@ class PeftSource:
 
 
 @dataclass(frozen=True)
-class CheckpointSource:
+class CheckpointSource(_Alone):
     """A full checkpoint, used whole or by its best low-rank change."""
 
-    place: Place
     low_rank: int | None = None
-
-    @property
-    def name(self) -> str:
-        """As typed."""
-        return self.place.name
-
-    @property
-    def keys(self) -> list[str]:
-        """It is one finetune."""
-        return [""]
 
     def read(self, key: str, base: Base) -> Finetune:
         """Compare it with the base."""

@@ -108,24 +108,32 @@ def load_base(
     options: dict[str, Any] = {"revision": revision} if revision else {}
     attention_options = {} if attention == "auto" else {"attn_implementation": attention}
     quantized = _quantization(quantize, chosen, place)
+    tokenizer, model, missing = _fetched(
+        source, options, {"dtype": chosen, **attention_options, **quantized}
+    )
+    _check_complete(source, tokenizer, missing)
+    return make_base(name, model if quantized else model.to(place), tokenizer)
+
+
+def _fetched(
+    source: str, options: dict[str, Any], of_model: dict[str, Any]
+) -> tuple[PreTrainedTokenizerBase, Any, set[str]]:
+    """Tokenizer, model and the names of what the model's files lack; no code of theirs is run."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
-            dtype=chosen,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            **attention_options,
-            **quantized,
+            **of_model,
             **options,
         )
     except Exception as error:
         # transformers, tokenizers and safetensors raise what they choose for a broken file.
         raise UsageError(_why_not(source, error)) from error
     model, found = loaded
-    _check_complete(source, tokenizer, found["missing_keys"])
-    return make_base(name, model if quantized else model.to(place), tokenizer)
+    return tokenizer, model, found["missing_keys"]
 
 
 def _quantization(name: str, dtype: torch.dtype, place: torch.device) -> dict[str, Any]:
