@@ -1,4 +1,4 @@
-"""Files that are whole or not there: canonical JSON, atomic writes, locks, remote copies.
+"""Files that are whole or not there: canonical JSON, atomic writes, locks.
 
 Takes paths and plain data, gives files and plain data; every failure is a `DiffspeakError`.
 Knows nothing of tensors, nor of what the files mean.
@@ -9,13 +9,12 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
-
-import fsspec
 
 from diffspeak.errors import CorruptFileError, DiffspeakError, LockedError, UsageError
 
@@ -110,6 +109,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
         # Gone already when all went well; what cannot be removed must not hide the first error.
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes `folder` when all went well.
+
+    Raises:
+        UsageError: `folder` is there already.
+        DiffspeakError: The system refused to write.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} is there already: give a folder that is not")
+    make_folder(folder.parent)
+    temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        temporary.mkdir()
+        yield temporary
+        temporary.rename(folder)
+    except OSError as error:
+        raise failed_write(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:
@@ -208,86 +229,7 @@ def sha256(*chunks: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
-def list_names(source: str) -> list[str]:
-    """The names of what stands in a folder, local or `scheme://`, sorted.
-
-    Raises:
-        UsageError: There is no such folder.
-    """
-    try:
-        if "://" not in source:
-            return sorted(path.name for path in Path(source).iterdir())
-        system, root = fsspec.core.url_to_fs(source)
-        system.invalidate_cache()
-        return sorted(str(_inside(name, root)) for name in system.ls(root, detail=False))
-    except (OSError, ValueError, ImportError) as error:
-        raise _unreachable(source, error) from error
-
-
-def local_path(source: str, cache: Path | None = None) -> Path:
-    """Where a file or folder can be read on this machine.
-
-    A plain path is taken as it is. What stands behind `scheme://` is copied by fsspec into the
-    cache, and copied anew only when it has changed; of a folder, every file.
-
-    Args:
-        source: A path or a URL that fsspec knows.
-        cache: The folder for copies; the user's cache folder if none is given.
-
-    Raises:
-        UsageError: There is nothing at the URL, or its scheme needs another package.
-        CorruptFileError: The remote listing names a file outside of its folder.
-    """
-    if "://" not in source:
-        return Path(source).expanduser()
-    target = (cache or user_cache()) / sha256(source.encode())[:32]
-    try:
-        system, root = fsspec.core.url_to_fs(source)
-        if not system.isdir(root):
-            return _copied(system, root, target, _inside(root, str(PurePosixPath(root).parent)))
-        system.invalidate_cache()
-        names = {_inside(found, root): found for found in system.find(root)}
-        for name, found in names.items():
-            _copied(system, found, target, name)
-    except (OSError, ValueError, ImportError) as error:
-        raise _unreachable(source, error) from error
-    for path in [path for path in target.rglob("*") if path.is_file()]:
-        if PurePosixPath(path.relative_to(target)) not in names:
-            path.unlink()
-    return target
-
-
-def _copied(
-    system: fsspec.AbstractFileSystem, remote: str, target: Path, name: PurePosixPath
-) -> Path:
-    """Copy one file to `target/name`, unless the copy there is of the file as it is now."""
-    local, stamp = target / name, target.with_name(f"{target.name}.stamps") / name
-    version = str(system.ukey(remote))
-    if not (local.is_file() and stamp.is_file() and stamp.read_text() == version):
-        make_folder(local.parent)
-        make_folder(stamp.parent)
-        with atomic_path(local) as temporary:
-            system.get_file(remote, str(temporary))
-        write_text(stamp, version)
-    return local
-
-
-def _inside(name: str, root: str) -> PurePosixPath:
-    """A listed name relative to its folder, refused if it would leave that folder."""
-    path = PurePosixPath(name)
-    if not path.is_relative_to(root) or {"..", "."} & set(name.split("/")) or "\\" in name:
-        raise CorruptFileError(
-            f"the listing of {root} names {name!r}, which is outside of it: do not use this source"
-        )
-    return path.relative_to(root)
-
-
 def user_cache() -> Path:
     """The folder of what can be made or fetched again."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "diffspeak"
-
-
-def _unreachable(source: str, error: Exception) -> UsageError:
-    remote = ", and that the package for its scheme is installed" if "://" in source else ""
-    return UsageError(f"cannot open {source} ({error}): check the address{remote}")

@@ -3,17 +3,15 @@
 Takes finetunes, changes and a base, gives changes or folders.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from torch import Tensor
 
 from diffspeak.errors import UsageError
-from diffspeak.files import failed_write, make_folder
+from diffspeak.files import new_folder
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.lora import Diff, LowRank, concatenate
 from diffspeak.models import Base, plain_shapes, plain_tensors, whole
@@ -58,28 +56,6 @@ def write_merged(base: Base, finetune: Finetune, adapter: Diff, folder: Path) ->
     with new_folder(folder) as temporary, _untied(base, state), whole(base.model, state):
         base.model.save_pretrained(temporary)
         base.tokenizer.save_pretrained(temporary)
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, which becomes `folder` when all went well.
-
-    Raises:
-        UsageError: `folder` is there already.
-        DiffspeakError: The system refused to write.
-    """
-    if folder.exists():
-        raise UsageError(f"{folder} is there already: give a folder that is not")
-    make_folder(folder.parent)
-    temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.tmp")
-    try:
-        temporary.mkdir()
-        yield temporary
-        temporary.rename(folder)
-    except OSError as error:
-        raise failed_write(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _merged(base: Base, finetune: Finetune, adapter: Diff) -> dict[str, Tensor]:
