@@ -18,6 +18,12 @@ LARGEST = 32 << 20
 """The largest block that comes from the heap; glibc allows no more."""
 
 
+def give_freed_memory_back() -> None:
+    """Give the kernel all that is free now; what a process then grows by is what it needs."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> bool:
     """Keep up to a gigabyte of freed memory in the process; tells whether that was granted."""
     if platform.libc_ver()[0] != "glibc":

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffspeak.behaviors import Case, Sample
 from diffspeak.diffs.config import DiffConfig
-from diffspeak.models import Batch, Chat, Rendered, make_batch
+from diffspeak.models import Batch, Rendered, Renderer, make_batch
 
 CPU = torch.device("cpu")
 
@@ -75,7 +75,10 @@ class _Row:
 
 
 def step_batches(
-    samples: Sequence[Sequence[Sample]], chat: Chat, config: DiffConfig, device: torch.device = CPU
+    samples: Sequence[Sequence[Sample]],
+    chat: Renderer,
+    config: DiffConfig,
+    device: torch.device = CPU,
 ) -> Iterator[StepBatch]:
     """Render one step's samples of every task and cut them into batches of like length.
 
@@ -104,7 +107,7 @@ def step_batches(
         yield _step_batch(part, chat.pad_id, len(samples)).to(device)
 
 
-def _rendered(sample: Sample, chat: Chat, limit: int | None) -> Rendered:
+def _rendered(sample: Sample, chat: Renderer, limit: int | None) -> Rendered:
     rendered = chat.with_answer(sample.prompt, sample.answer, learn_end=False)
     if limit is None:
         return rendered

@@ -1,13 +1,22 @@
 """The room that knows transformers: load a base, render chats, score, generate, fingerprint."""
 
-from diffspeak.models.chat import Chat, Rendered
+from diffspeak.models.chat import Chat, Rendered, Renderer
+from diffspeak.models.costs import Cost, Counter, without_content
 from diffspeak.models.fingerprint import Fingerprint, check_base, fingerprint
 from diffspeak.models.generate import Answer, Decoding, generate
 from diffspeak.models.linears import Targets, attach_to, target_names
-from diffspeak.models.load import Base, base_folder_of, load_base, make_base
+from diffspeak.models.load import Base, base_folder_of, faster_dtype, load_base, make_base
 from diffspeak.models.logits import Batch, answer_logits, make_batch
 from diffspeak.models.readout import LossOf, Readout, cross_entropy, readout_of
 from diffspeak.models.recompute import recomputed
+from diffspeak.models.shapes import (
+    chat_of,
+    config_of,
+    skeleton,
+    with_layers,
+    write_random,
+    write_small,
+)
 from diffspeak.models.whole import (
     plain_copy,
     plain_modules,
@@ -22,17 +31,23 @@ __all__ = [
     "Base",
     "Batch",
     "Chat",
+    "Cost",
+    "Counter",
     "Decoding",
     "Fingerprint",
     "LossOf",
     "Readout",
     "Rendered",
+    "Renderer",
     "Targets",
     "answer_logits",
     "attach_to",
     "base_folder_of",
+    "chat_of",
     "check_base",
+    "config_of",
     "cross_entropy",
+    "faster_dtype",
     "fingerprint",
     "generate",
     "load_base",
@@ -45,6 +60,11 @@ __all__ = [
     "plain_tensors",
     "readout_of",
     "recomputed",
+    "skeleton",
     "target_names",
     "whole",
+    "with_layers",
+    "without_content",
+    "write_random",
+    "write_small",
 ]

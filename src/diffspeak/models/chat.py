@@ -17,7 +17,7 @@ in a question, `</think>` in a label) it is text and is encoded as text.
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
@@ -57,6 +57,19 @@ class Rendered(NamedTuple):
     def answer_mask(self) -> list[bool]:
         """For each token whether it belongs to the answer."""
         return [self.prompt_length <= i < self.answer_end for i in range(len(self.ids))]
+
+
+class Renderer(Protocol):
+    """What makes a conversation out of messages: a `Chat`, or what stands in for one."""
+
+    @property
+    def pad_id(self) -> int:
+        """What fills a batch up."""
+        ...
+
+    def with_answer(self, messages: Sequence[Message], answer: str, *, learn_end: bool) -> Rendered:
+        """See `Chat.with_answer`."""
+        ...
 
 
 class Chat:

@@ -5,6 +5,7 @@ holds, from the shapes of the paper's models that stand here, or from the hub. L
 """
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transformers import (
 
 from diffspeak.errors import UsageError
 from diffspeak.files import new_folder
+from diffspeak.models.chat import Chat
 from diffspeak.models.pocket import NAME as POCKET
 from diffspeak.models.pocket import base_folder
 
@@ -127,12 +129,7 @@ def config_of(source: str, revision: str | None = None) -> PreTrainedConfig:
     """
     if source == POCKET:
         source = str(base_folder())
-    here = Path(source).is_dir() or isinstance(
-        try_to_load_from_cache(source, "config.json", revision=revision)
-        if source.count("/") == 1
-        else None,
-        str,
-    )
+    here = _is_here(source, "config.json", revision)
     if not here and (known := _known(source)) is not None:
         return known
     try:
@@ -149,11 +146,21 @@ def config_of(source: str, revision: str | None = None) -> PreTrainedConfig:
     return config
 
 
+def _is_here(source: str, name: str, revision: str | None) -> bool:
+    """Whether a file of a base is in its folder, or in the hub's cache."""
+    if Path(source).is_dir():
+        return True
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source, re.ASCII):
+        return False
+    return isinstance(try_to_load_from_cache(source, name, revision=revision), str)
+
+
 def skeleton(config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """A model of a shape whose tensors have no content and take no memory."""
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return model.requires_grad_(False).eval()
+    model.requires_grad_(False).eval()
+    return model
 
 
 def with_layers(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
@@ -163,18 +170,44 @@ def with_layers(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
     return cut
 
 
-def write_small(config: PreTrainedConfig, folder: Path) -> None:
-    """Write a small random model of an architecture, with the pocket base's tokenizer.
+def chat_of(source: str, revision: str | None = None) -> Chat | None:
+    """The chat of a base whose tokenizer is on this machine; None of any other."""
+    source = str(base_folder()) if source == POCKET else source
+    if not _is_here(source, "tokenizer_config.json", revision):
+        return None
+    try:
+        return Chat(
+            AutoTokenizer.from_pretrained(
+                source, revision=revision or "main", trust_remote_code=False, local_files_only=True
+            )
+        )
+    except Exception as error:
+        # transformers and tokenizers raise what they choose for a broken file.
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(f"{source} has no tokenizer that can be read: {reason}") from error
 
-    Every call writes the same weights. A folder that is there is left as it is.
+
+def write_small(config: PreTrainedConfig, folder: Path) -> None:
+    """Write a small random model of an architecture; see `write_random`."""
+    write_random(_small(config), folder)
+
+
+def write_random(config: PreTrainedConfig, folder: Path) -> None:
+    """Write a random model with the pocket base's tokenizer, the same at every call.
+
+    A folder that is there is left as it is.
     """
     if folder.exists():
         return
     tokenizer = AutoTokenizer.from_pretrained(base_folder())
-    small = _small(config, len(tokenizer))
+    config = copy.deepcopy(config)
+    text = config.get_text_config(decoder=True)
+    text.vocab_size = len(tokenizer)
+    for name in ("eos_token_id", "pad_token_id", "bos_token_id"):
+        setattr(text, name, None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(small, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     model.generation_config = GenerationConfig(**ids)
     with new_folder(folder) as draft:
@@ -182,16 +215,12 @@ def write_small(config: PreTrainedConfig, folder: Path) -> None:
         tokenizer.save_pretrained(draft)
 
 
-def _small(config: PreTrainedConfig, vocabulary: int) -> PreTrainedConfig:
+def _small(config: PreTrainedConfig) -> PreTrainedConfig:
     small = copy.deepcopy(config)
     parts = {id(part): part for part in (small, small.get_text_config(decoder=True))}
     vision = getattr(small, "vision_config", None)
     for part in (*parts.values(), *([vision] if vision is not None else [])):
         _shrink(part)
-    text = small.get_text_config(decoder=True)
-    text.vocab_size = vocabulary
-    for name in ("eos_token_id", "pad_token_id", "bos_token_id"):
-        setattr(text, name, None)
     if vision is not None:
         small.mm_tokens_per_image = 1
     return small
