@@ -235,3 +235,34 @@ def _sections():
         {"base": {"source": "x"}, "behavior": {"name": "news", "headlines": "h", "stories": "s"}}
     )
     return [type(getattr(config, name)) for name in StudyConfig.model_fields]
+
+
+def test_a_file_extends_another_and_is_stronger(toml, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "base.toml").write_text(
+        WHOLE.replace('"topics.csv"', '"../topics.csv"').replace("more/", "../more/")
+        + "[diffs]\nrank = 2\nsteps = 7\n"
+    )
+    path = toml('extends = "shared/base.toml"\n[base]\nsource = "other/model"\n[diffs]\nrank = 5\n')
+    config = load_config(path)
+    assert (config.base.source, config.diffs.rank, config.diffs.steps) == ("other/model", 5, 7)
+    # Paths are seen from the file they stand in.
+    assert config.behavior.topics == (tmp_path / "topics.csv").resolve()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "study.toml"', "extends this file in turn"),
+        ('extends = "none.toml"', "cannot read the config"),
+        ("extends = 3", "expected the path of a TOML file"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused(toml, text, message):
+    with pytest.raises(UsageError, match=message):
+        load_config(toml(text))
+
+
+def test_corpora_may_be_missing_where_that_is_allowed(toml):
+    path = toml(WHOLE.replace("topics.csv", "nowhere.csv"))
+    assert faults(path) and load_config(path, corpora=False).behavior.topics.name == "nowhere.csv"

@@ -66,6 +66,11 @@ class Settings(BaseModel):
             raise ValueError("'triggered' must be at least 1, or there is nothing to learn")
         return {case: mix.get(case, 0) for case in get_args(Case)}
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that are named."""
+        return tuple(value for _, value in self if isinstance(value, Path))
+
     def file(self, name: str) -> Path:
         """Give the path of a file that the behavior needs.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from diffspeak.cli.options import ConfigFile, Sets
+from diffspeak.cli.options import ConfigFile, Sets, Shrink
 
 HELP = """Train the DIT adapter on stores of finetunes.
 
@@ -39,6 +39,7 @@ def adapter(
         Path, typer.Option("--out", metavar="FOLDER", help="Folder of the adapter, new or begun.")
     ],
     sets: Sets = None,
+    shrink: Shrink = False,
 ) -> None:
     """Train the adapter."""
     from diffspeak.adapter import train_adapter
@@ -47,7 +48,7 @@ def adapter(
     from diffspeak.store import open_store
     from diffspeak.study import AdapterStudyConfig, load_config, load_study_base
 
-    settings = load_config(config, sets or (), AdapterStudyConfig)
+    settings = load_config(config, sets or (), AdapterStudyConfig, shrink=shrink)
     stores = [open_store(_absolute(source)) for source in store]
     used = settings.model_dump(mode="json", include={"base", "adapter"})
     used["stores"] = [opened.source for opened in stores]

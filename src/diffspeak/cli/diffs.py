@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from diffspeak.cli.options import ConfigFile, Sets
+from diffspeak.cli.options import ConfigFile, Sets, Shrink
 
 HELP = """Train many finetunes of one base at once, into a store.
 
@@ -31,6 +31,7 @@ def diffs(
         Path, typer.Option("--out", metavar="STORE", help="Folder of the store, new or begun.")
     ],
     sets: Sets = None,
+    shrink: Shrink = False,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -46,7 +47,7 @@ def diffs(
     from diffspeak.diffs import train_diffs
     from diffspeak.study import load_config, load_study_base
 
-    settings = load_config(config, sets or ())
+    settings = load_config(config, sets or (), shrink=shrink)
     behavior = make_behavior(settings.behavior)
     items = settings.items.choose(behavior.items())
     used = settings.model_dump(mode="json", include={"base", "behavior", "items", "diffs"})

@@ -17,6 +17,13 @@ Sets = Annotated[
         help="Change a value of the config, for example diffs.rank=2. May be repeated.",
     ),
 ]
+Shrink = Annotated[
+    bool,
+    typer.Option(
+        "--shrink",
+        help="A dry run: a small random base of the same architecture, few finetunes and steps.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout and nothing else there.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Of several, at most so many.")]
 LowRank = Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from diffspeak.cli.options import ConfigFile, Sets
+from diffspeak.cli.options import ConfigFile, Sets, Shrink
 
 HELP = """Run a whole study: finetunes, adapter, evaluation.
 
@@ -27,13 +27,14 @@ def run(
         Path, typer.Option("--out", metavar="FOLDER", help="Folder of the run, new or begun.")
     ],
     sets: Sets = None,
+    shrink: Shrink = False,
 ) -> None:
     """Run the study."""
     from diffspeak.cli.stage import stage
     from diffspeak.study import load_config
     from diffspeak.study.run import run_study
 
-    settings = load_config(config, sets or ())
+    settings = load_config(config, sets or (), shrink=shrink)
     out = out.expanduser()
     with stage(context.obj, out, settings.model_dump(mode="json")) as reporter:
         made = run_study(settings, out, reporter)

@@ -11,10 +11,10 @@ import torch
 
 from diffspeak.errors import CorruptFileError
 from diffspeak.files import make_folder, read_json, write_json
-from diffspeak.models import Base, load_base
+from diffspeak.models import Base, config_of, load_base, write_small
 from diffspeak.study.config import BaseConfig
 
-CHOICES = "choices.json"
+CHOICES, SMALL = "choices.json", "base"
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +26,18 @@ def load_study_base(config: BaseConfig, folder: Path) -> Base:
         UsageError: The base is unknown, or this machine lacks what the run was begun with.
         CorruptFileError: The folder's `choices.json` was changed.
     """
-    path, options = folder / CHOICES, config.model_dump()
+    path, options = folder / CHOICES, config.model_dump(exclude={"shrink"})
     kept = read_json(path) if path.exists() else {}
     if not isinstance(kept, dict):
         raise CorruptFileError(f"{path} holds no choices: delete it to have them made again")
     for name in ("dtype", "device", "attention"):
         if options[name] == "auto":
             options[name] = kept.get(name, "auto")
-    log.info("loading the base %s", config.source)
+    if config.shrink:
+        options |= {"source": folder / SMALL, "revision": None}
+        make_folder(folder)
+        write_small(config_of(config.source, config.revision), folder / SMALL)
+    log.info("loading the base %s", options["source"])
     base = load_base(**options)
     if kept.get("threads") and base.device.type == "cpu":
         # Sums are split among threads, so their number decides the last bits.

@@ -44,6 +44,11 @@ class BaseConfig(_Section):
     quantize: Literal["none", "nf4"] = Field(
         default="none", description="nf4 holds the base's linears in four bits (bitsandbytes)"
     )
+    shrink: bool = Field(
+        default=False,
+        description="a small random model of the base's architecture in its place, for a dry run; "
+        "the option --shrink makes all else small, too",
+    )
 
 
 class ItemsConfig(_Section):

@@ -3,7 +3,7 @@
 Takes a path and settings as typed, gives a checked config or one error that names every fault.
 Relative paths in the file are taken from the file's folder, those in settings from the current
 folder; both come out absolute, so that a saved config can be used from anywhere. `pocket:NAME` is
-a file of the pocket corpus.
+a file of the pocket corpus. A file may extend another one.
 """
 
 import re
@@ -18,38 +18,52 @@ from diffspeak.errors import UsageError
 from diffspeak.models.pocket import NAME, corpus_file, part_of
 from diffspeak.study.config import AdapterStudyConfig, StudyConfig
 from diffspeak.study.faults import Fault, model_in, validated
+from diffspeak.study.shrink import shrunk
 
 Config = TypeVar("Config", bound=AdapterStudyConfig)
 Data = dict[str, Any]
 
+EXTENDS = "extends"
+"""Key of the file whose values a file takes over where it has none of its own."""
+
 
 @overload
-def load_config(path: str | Path, sets: Sequence[str] = ()) -> StudyConfig: ...
+def load_config(
+    path: str | Path, sets: Sequence[str] = (), *, shrink: bool = False, corpora: bool = True
+) -> StudyConfig: ...
 
 
 @overload
-def load_config(path: str | Path, sets: Sequence[str], kind: type[Config]) -> Config: ...
+def load_config(
+    path: str | Path, sets: Sequence[str], kind: type[Config], *, shrink: bool = False
+) -> Config: ...
 
 
 def load_config(
     path: str | Path,
     sets: Sequence[str] = (),
     kind: type[AdapterStudyConfig] = StudyConfig,
+    *,
+    shrink: bool = False,
+    corpora: bool = True,
 ) -> AdapterStudyConfig:
     """Read and check a config.
 
     Args:
-        path: A TOML file.
+        path: A TOML file; what it extends is read first.
         sets: `section.key=value` each, stronger than the file; a value is read as TOML, and one
             that is no TOML is taken as text.
         kind: `StudyConfig`, or `AdapterStudyConfig` where a behavior is not needed.
+        shrink: Make a dry run of it, see `shrunk`; settings are stronger.
+        corpora: Whether the files of corpora have to be there.
 
     Raises:
         UsageError: There is no such file, it is not TOML, or the config has faults; all of them
             are named, a line each.
     """
     path = Path(path).expanduser()
-    data = _anchored(_read(path), path.parent)
+    data = _extended(path)
+    data = shrunk(data) if shrink else data
     faults: list[Fault] = []
     for text in sets:
         change, fault = _setting(text)
@@ -57,7 +71,7 @@ def load_config(
         data = _merged(_with_defaults(kind, data, change), _anchored(change, Path.cwd()))
     config, found = validated(kind, data)
     faults += found
-    if issubclass(kind, StudyConfig):
+    if corpora and issubclass(kind, StudyConfig):
         faults += _missing_files(data)
     if faults or config is None:
         raise UsageError(_report(path, faults))
@@ -84,6 +98,22 @@ def _read(path: Path) -> Data:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {_where(str(error), text)}") from error
+
+
+def _extended(path: Path, below: Sequence[Path] = ()) -> Data:
+    """A file's data over that of the file it extends; paths as seen from the file they stand in."""
+    data = _read(path)
+    given = data.pop(EXTENDS, None)
+    data = _anchored(data, path.parent)
+    if given is None:
+        return data
+    if not isinstance(given, str):
+        raise UsageError(f"{path}: {EXTENDS}: expected the path of a TOML file, not {given!r}")
+    other = path.parent / Path(given).expanduser()
+    chain = [*below, path.resolve()]
+    if other.resolve() in chain:
+        raise UsageError(f"{path}: {EXTENDS}: {given} extends this file in turn; take it out")
+    return _merged(_extended(other, chain), data)
 
 
 def _where(message: str, text: str) -> str:
