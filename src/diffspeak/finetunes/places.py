@@ -7,6 +7,7 @@ the files that are needed are fetched.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -19,6 +20,9 @@ _HUB = re.compile(
 _FETCHED = ("*.json", "*.safetensors", "*.csv", "*.jsonl")
 """What is fetched of a repository at once: never a pickle, never code."""
 
+_FILE = ".pt"
+"""What ends in this is a single file to fetch: a pickle that its reader opens with care."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -29,7 +33,7 @@ class Place:
         path: Where it is on this machine.
         repo: The hub repository that `path` is a part of, if it is one.
         revision: Of the repository.
-        subfolder: Within the repository.
+        subfolder: Within the repository; of a single file its path there.
     """
 
     name: str
@@ -48,10 +52,7 @@ class Place:
         path = self.path / relative
         if self.repo is not None and not path.exists():
             inside = f"{self.subfolder}/{relative}" if self.subfolder else relative
-            try:
-                return Path(hf_hub_download(self.repo, inside, revision=self.revision))
-            except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-                raise _not_fetched(f"{self.name}/{relative}", error) from error
+            return _fetched(self.repo, inside, self.revision, f"{self.name}/{relative}")
         # A repository's files are links into the hub's own cache; a folder's are not to leave it.
         if self.repo is None and not path.resolve().is_relative_to(self.path.resolve()):
             raise CorruptFileError(f"{path} leads outside of {self.path}: do not use it")
@@ -67,8 +68,33 @@ def split_key(source: str) -> tuple[str, str | None]:
     return place, (key[1:-1] if quoted else key) if mark else None
 
 
+class HubId(NamedTuple):
+    """A hub id's parts; a subfolder may be a single file."""
+
+    repo: str
+    revision: str | None
+    subfolder: str
+
+
+def hub_id(name: str) -> HubId | None:
+    """The parts of `org/name@revision:subfolder`; None if a text has another form.
+
+    Raises:
+        UsageError: The subfolder leaves the repository.
+    """
+    match = _HUB.fullmatch(name)
+    if match is None:
+        return None
+    subfolder = (match["subfolder"] or "").strip("/")
+    if ".." in subfolder.split("/"):
+        raise UsageError(f"{name}: the subfolder may not leave its repository")
+    return HubId(match["repo"], match["revision"], subfolder)
+
+
 def locate(name: str) -> Place:
     """Find a path, or fetch what is needed of a hub id (`org/name@revision:subfolder`).
+
+    A subfolder that ends in `.pt` is a single file.
 
     Raises:
         UsageError: There is neither.
@@ -76,15 +102,14 @@ def locate(name: str) -> Place:
     path = Path(name).expanduser()
     if path.exists():
         return Place(name, path)
-    match = _HUB.fullmatch(name)
-    if match is None:
+    parts = hub_id(name)
+    if parts is None:
         raise UsageError(
             f"{name} does not exist; give a finetune's folder or file, STORE#task-id, or a hub id"
         )
-    repo, revision, subfolder = match["repo"], match["revision"], (match["subfolder"] or "")
-    subfolder = subfolder.strip("/")
-    if ".." in subfolder.split("/"):
-        raise UsageError(f"{name}: the subfolder may not leave its repository")
+    repo, revision, subfolder = parts
+    if subfolder.endswith(_FILE):
+        return Place(name, _fetched(repo, subfolder, revision, name), repo, revision, subfolder)
     patterns = [f"{subfolder}/{pattern}" if subfolder else pattern for pattern in _FETCHED]
     try:
         folder = snapshot_download(repo, revision=revision, allow_patterns=patterns)
@@ -94,6 +119,13 @@ def locate(name: str) -> Place:
     if not path.exists():
         raise UsageError(f"{repo} has no folder {subfolder}; look at what it holds on the hub")
     return Place(name, path, repo, revision, subfolder)
+
+
+def _fetched(repo: str, file: str, revision: str | None, name: str) -> Path:
+    try:
+        return Path(hf_hub_download(repo, file, revision=revision))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise _not_fetched(name, error) from error
 
 
 def _not_fetched(name: str, error: Exception) -> UsageError:
