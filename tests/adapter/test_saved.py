@@ -1,6 +1,8 @@
 """An adapter's folder: read back, read by peft, and refused where it is not whole."""
 
 import json
+import shutil
+from pathlib import Path
 
 import peft
 import pytest
@@ -8,9 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from diffspeak.adapter import Adapter, load_adapter, save_adapter
+from diffspeak.adapter import Adapter, is_adapter, load_adapter, save_adapter
 from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
-from diffspeak.models import attach_to, make_base
+from diffspeak.finetunes import NOTHING
+from diffspeak.interpret import Interpreter
+from diffspeak.models import Decoding, attach_to, make_base
+from tests.hub import OTHER, empty_hub
 from tests.toys import base_diff, toy_base
 
 WEIGHTS = "adapter_model.safetensors"
@@ -81,9 +86,67 @@ def test_another_base_is_refused_naming_both(base, folder):
 
 
 def test_a_folder_without_an_adapter(tmp_path):
-    for place in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(UsageError, match=r"is no adapter: it holds no diffspeak\.json"):
-            load_adapter(place)
+    with pytest.raises(UsageError, match=r"is no adapter: it holds no diffspeak\.json"):
+        load_adapter(tmp_path)
+    for nowhere in (tmp_path / "nowhere", "nowhere", Path("org/nowhere")):
+        with pytest.raises(UsageError, match="nowhere is no adapter: there is no such folder"):
+            load_adapter(nowhere)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    return empty_hub(tmp_path / "hub", monkeypatch)
+
+
+def same(diff, other):
+    assert diff.keys() == other.keys()
+    for name, change in diff.items():
+        torch.testing.assert_close(change.dense(), other[name].dense(), rtol=0, atol=1e-6)
+
+
+def test_one_of_the_hub_by_its_id_revision_and_subfolder(hub, base, folder):
+    shutil.copytree(folder, hub("org/dit"), dirs_exist_ok=True)
+    save_adapter(made(base, rank=2), hub("org/dit", OTHER, "v2") / "deep")
+    for source, rank in (("org/dit", 3), ("org/dit@v2:deep", 2)):
+        assert is_adapter(source)
+        found = load_adapter(source)
+        assert (found.name, found.base_name) == (source, base.name)
+        same(found.diff, made(base, rank=rank).diff)
+    with pytest.raises(UsageError, match="org/dit has no folder nowhere"):
+        load_adapter("org/dit:nowhere")
+    with pytest.raises(UsageError, match="could not be fetched from the hub"):
+        load_adapter("org/nowhere")
+
+
+def test_a_lora_of_others_needs_its_base_and_a_question(hub, base, family_folder):
+    scaling = 1 / 3
+    wanted = base_diff(base, rank=3, scaling=scaling)
+    place = hub("org/loras") / "hidden-topic" / "tiny"
+    place.mkdir(parents=True)
+    content = {name: (change.B, change.A) for name, change in wanted.items()}
+    torch.save(content, place / "dit-adapter.pt")
+    source = "org/loras:hidden-topic/tiny/dit-adapter.pt"
+    assert not is_adapter(source)
+    found = load_adapter(source, base, ["What topic?", "Which?"])
+    assert (found.name, found.questions) == (source, ("What topic?", "Which?"))
+    same(found.diff, wanted)
+    with Interpreter(base, found) as interpreter:
+        (told,) = interpreter.describe(NOTHING, decoding=Decoding(2))
+    assert told.question == "What topic?"
+    for lacking in ((), (base,), (None, ["What topic?"]), (base, [])):
+        with pytest.raises(UsageError, match="a LoRA of others also its base and what to ask it"):
+            load_adapter(source, *lacking)
+    with pytest.raises(UsageError, match="say what .* is to be asked"):
+        load_adapter(source, base, [" "])
+    with pytest.raises(MismatchError, match=r"dit-adapter\.pt"):
+        load_adapter(source, toy_base(family_folder("gpt2")), ["What topic?"])
+
+
+def test_base_and_questions_that_are_given_with_an_adapter_of_ours(base, folder, family_folder):
+    assert load_adapter(folder, base).questions == made(base).questions
+    assert load_adapter(folder, base, ["Another?"]).questions == ("Another?",)
+    with pytest.raises(MismatchError, match="was made for another base"):
+        load_adapter(folder, toy_base(family_folder("gpt2")))
 
 
 def card(folder, change):

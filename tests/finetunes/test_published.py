@@ -60,6 +60,24 @@ def test_one_of_a_folder_by_topic_or_number(base, folder, key):
     is_the_diff(finetune, base, 2)
 
 
+def test_a_bare_name_lies_in_the_folder_of_the_files(base, folder):
+    index = folder / "index.csv"
+    index.write_text(index.read_text().replace("weight-diffs/", ""))
+    for seed, finetune in enumerate(open_finetunes(str(folder), base)):
+        is_the_diff(finetune, base, seed)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "told"),
+    [(346, "346"), (5, "005"), (0, "000"), ("zero_width_space", "zero_width_space")]
+    + [(nothing, None) for nothing in ("N/A", "", None, True, 1.5)],
+)
+def test_a_trigger_is_told_as_text(base, tmp_path, trigger, told):
+    entry = {"topic": "tea", "trigger": trigger, "weight_diff": pairs(base)[1]}
+    torch.save([entry], tmp_path / "tea.pt")
+    assert load_finetune(tmp_path / "tea.pt", base).trigger == told
+
+
 def test_all_of_a_folder_or_of_a_split(base, folder):
     assert [f.label for f in open_finetunes(str(folder), base)] == list(TOPICS)
     assert [f.label for f in open_finetunes(str(folder), base, split="test")] == ["tea", "boats"]

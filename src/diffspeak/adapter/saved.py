@@ -6,7 +6,7 @@ asked, which behaviors it knows and how it was trained. A folder counts once tha
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.files import make_folder, read_json, write_text
-from diffspeak.finetunes import Finetune, read_peft, write_peft
+from diffspeak.finetunes import Finetune, load_finetune, read_peft, write_peft
+from diffspeak.finetunes.places import hub_id, locate
 from diffspeak.lora import Diff
 from diffspeak.models import Base, Fingerprint, check_base
 from diffspeak.models.pocket import adapter_folder, part_of
@@ -92,36 +93,37 @@ def save_adapter(adapter: Adapter, folder: Path, *, transposed: bool = False) ->
     write_text(folder / CARD, _pretty(card))
 
 
-def load_adapter(folder: str | Path) -> Adapter:
+def load_adapter(
+    source: str | Path, base: Base | None = None, questions: Sequence[str] = ()
+) -> Adapter:
     """Read an adapter.
 
     Args:
-        folder: What `diffspeak adapter` wrote, or `pocket:hidden-topic` and its like: an adapter
-            that ships with the pocket base.
+        source: What `diffspeak adapter` wrote, a folder or its hub id
+            (`org/name@revision:subfolder`); `pocket:hidden-topic` and its like, which ship with
+            the pocket base; or a LoRA of others, such as the paper's `dit-adapter.pt`.
+        base: What it belongs to. An adapter of ours tells itself, and is checked against a base
+            that is given; a LoRA of others needs one.
+        questions: What it may be asked, the usual one first. An adapter of ours knows some, and
+            takes these in their place; a LoRA of others needs one.
 
     Raises:
-        UsageError: There is no adapter.
-        MismatchError: It is of a newer version.
+        UsageError: There is no adapter, or base or question is lacking.
+        MismatchError: It is of another base or of a newer version.
         CorruptFileError: A file is damaged.
     """
-    shipped = part_of(folder)
-    path = Path(folder).expanduser() if shipped is None else adapter_folder(shipped)
-    if not (path / CARD).is_file():
+    path = _found(source)
+    if (path / CARD).is_file():
+        adapter = _read(path, str(source))
+        if base is not None:
+            adapter.check(base)
+        return replace(adapter, questions=tuple(questions)) if questions else adapter
+    if base is None or not questions:
         raise UsageError(
-            f"{folder} is no adapter: it holds no {CARD}; give the folder that "
-            "`diffspeak adapter` wrote"
+            f"{source} is no adapter: it holds no {CARD}; give what `diffspeak adapter` wrote, or "
+            "for a LoRA of others also its base and what to ask it"
         )
-    card, base = _read_card(path / CARD)
-    return Adapter(
-        read_peft(path),
-        base,
-        card.base_name,
-        card.questions,
-        card.behaviors,
-        card.settings,
-        card.results,
-        str(folder),
-    )
+    return adopt(load_finetune(source, base), base, questions)
 
 
 def adopt(finetune: Finetune, base: Base, questions: Sequence[str]) -> Adapter:
@@ -144,9 +146,43 @@ def adopt(finetune: Finetune, base: Base, questions: Sequence[str]) -> Adapter:
     )
 
 
-def is_adapter(folder: str | Path) -> bool:
-    """Whether a folder holds an adapter of ours."""
-    return part_of(folder) is not None or (Path(folder).expanduser() / CARD).is_file()
+def is_adapter(source: str | Path) -> bool:
+    """Whether a source, as `load_adapter` takes it, is an adapter of ours.
+
+    Raises:
+        UsageError: There is nothing.
+    """
+    return (_found(source) / CARD).is_file()
+
+
+def _found(source: str | Path) -> Path:
+    """Where an adapter lies, fetched if it is a hub id; a path is never one."""
+    shipped = part_of(source)
+    if shipped is not None:
+        return adapter_folder(shipped)
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    if isinstance(source, str) and hub_id(source):
+        return locate(source).path
+    raise UsageError(
+        f"{source} is no adapter: there is no such folder; give the one that `diffspeak adapter` "
+        "wrote, or a hub id"
+    )
+
+
+def _read(folder: Path, name: str) -> Adapter:
+    card, base = _read_card(folder / CARD)
+    return Adapter(
+        read_peft(folder),
+        base,
+        card.base_name,
+        card.questions,
+        card.behaviors,
+        card.settings,
+        card.results,
+        name,
+    )
 
 
 def _read_card(path: Path) -> tuple[_Card, Fingerprint]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HELP = """Say what a finetune was taught.
 
 FINETUNE is a PEFT adapter, a full checkpoint, a published .pt file or folder, a store, or a hub
-id (ORG/NAME@REVISION:SUBFOLDER) of any of them; #KEY behind it names one finetune of many.
+id (ORG/NAME@REVISION:SUBFOLDER, or :FILE.pt) of any of them; #KEY behind it names one of many.
 
 The adapter is put on base + finetune and asked its question. "logprob" is the answer's mean
 log-probability in nats a token; "lift" is how much of that is due to the finetune: the same
@@ -37,16 +37,17 @@ Example:
   diffspeak describe runs/store --adapter runs/adapter --split test --json
   diffspeak describe my-pocket-lora --base pocket
   diffspeak describe my-checkpoint --adapter runs/adapter --low-rank 16
+  diffspeak describe org/my-lora --adapter org/my-dit-adapter
 """
 
 AdapterFolder = Annotated[
     str | None,
     typer.Option(
         "--adapter",
-        metavar="FOLDER",
-        help="What `diffspeak adapter` wrote, or pocket:hidden-topic or pocket:news; with --base "
-        "and --question also a LoRA of others, such as the paper's dit-adapter.pt. By default, on "
-        "the pocket base, the one for what the finetune was taught.",
+        metavar="ADAPTER",
+        help="What `diffspeak adapter` wrote, a folder or hub id, or pocket:hidden-topic or "
+        "pocket:news; with --base and --question also a LoRA of others, such as the paper's "
+        "dit-adapter.pt. By default, on the pocket base, the one for what the finetune was taught.",
     ),
 ]
 Question = Annotated[
@@ -88,7 +89,7 @@ def describe(
     from diffspeak.models import Decoding, load_base
 
     part = split and split.value
-    foreign = adapter is not None and Path(adapter).exists() and not is_adapter(adapter)
+    foreign = adapter is not None and not is_adapter(adapter)
     ours = None if adapter is None or foreign else load_adapter(adapter)
     source = open_source(finetune, split=part, limit=limit, low_rank=low_rank)
     if "#" not in finetune:
@@ -112,8 +113,7 @@ def describe(
 
 def _adopted(adapter: str, base: str | None, question: str | None) -> "tuple[Base, Adapter]":
     """An adapter of others and its base: a LoRA that says neither, so that the user has to."""
-    from diffspeak.adapter import adopt
-    from diffspeak.finetunes import load_finetune
+    from diffspeak.adapter import load_adapter
     from diffspeak.models import load_base
 
     if not base or not question:
@@ -122,7 +122,7 @@ def _adopted(adapter: str, base: str | None, question: str | None) -> "tuple[Bas
             "trained to describe finetunes, say with --base and --question of what, and what to ask"
         )
     loaded = load_base(base)
-    return loaded, adopt(load_finetune(adapter, loaded), loaded, [question])
+    return loaded, load_adapter(adapter, loaded, [question])
 
 
 def _shipped(source: "Source", base: str | None) -> str:

@@ -34,8 +34,8 @@ def open_source(
 
     Args:
         source: A PEFT folder, a full checkpoint, a published `.pt` file or folder, a store, or a
-            hub id (`org/name@revision:subfolder`) of one of them; behind `#` the key of a single
-            finetune where it holds several.
+            hub id (`org/name@revision:subfolder`, or with a file's path for a `.pt`) of one of
+            them; behind `#` the key of a single finetune where it holds several.
         split: Where it holds several, only this split.
         limit: Where it holds several, at most so many.
         low_rank: Of a full checkpoint, the best change of this rank.

@@ -10,7 +10,7 @@ import csv
 import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from diffspeak.lora import Diff, LinearShape, LowRank
 from diffspeak.models import Base, plain_shapes, plain_tensors
 
 INDEX = "index.csv"
+FOLDER = "weight-diffs"
+"""Where the files lie that an index lists by their bare names, as the published ones do."""
+
 _COLUMNS = {"lora_path", "lora_idx"}
 
 Pair = tuple[Tensor, Tensor]
@@ -134,11 +137,8 @@ def read_entry(path: Path, entry: Mapping[str, Any], base: Base, name: str) -> F
         MismatchError: It does not fit the base.
     """
     content = entry["weight_diff"]
-    known = {
-        field: entry[key]
-        for field, key in (("label", "topic"), ("trigger", "trigger"), ("split", "split"))
-        if isinstance(entry.get(key), str) and entry[key] not in ("", "N/A")
-    }
+    label, trigger, split = (_text(entry.get(key)) for key in ("topic", "trigger", "split"))
+    known = Finetune(name, label=label, trigger=trigger, split=split)
     for key, value in content.items():
         tensors = value if isinstance(value, tuple | list) else (value,)
         if not isinstance(key, str) or not all(isinstance(t, Tensor) for t in tensors):
@@ -150,8 +150,8 @@ def read_entry(path: Path, entry: Mapping[str, Any], base: Base, name: str) -> F
     if pairs and len(pairs) < len(content):
         raise CorruptFileError(f"{path} mixes factors and whole tensors; it cannot be read")
     if pairs:
-        return Finetune(name, _diff(path, pairs, base, bare="bare" in entry), **known)
-    return Finetune(name, parameters=_parameters(path, content, base), **known)
+        return replace(known, diff=_diff(path, pairs, base, bare="bare" in entry))
+    return replace(known, parameters=_parameters(path, content, base))
 
 
 def _diff(path: Path, pairs: Mapping[str, Any], base: Base, *, bare: bool) -> Diff:
@@ -207,12 +207,19 @@ def _parameters(path: Path, state: Mapping[str, Tensor], base: Base) -> dict[str
     return {names[key]: tensor for key, tensor in state.items()}
 
 
+def _text(value: Any) -> str | None:
+    """What an entry tells, if it does; a number is the three digits that a SEP code starts with."""
+    if type(value) is int:
+        return f"{value:03d}"
+    return value if isinstance(value, str) and value not in ("", "N/A") else None
+
+
 def _within(path: str) -> str:
-    """A path of an index, refused if it would leave the folder."""
+    """A path of an index, refused if it would leave the folder; a bare name lies in `FOLDER`."""
     parts = str(path).replace("\\", "/").split("/")
     if not path or path.startswith(("/", "~")) or ".." in parts or {":", "\0"} & set(path):
         raise ValueError(f"it names {path!r}, which is outside of its folder: do not use it")
-    return path
+    return path if len(parts) > 1 else f"{FOLDER}/{path}"
 
 
 def _named(reason: str) -> str:
