@@ -13,32 +13,14 @@ from typing import Any
 from diffspeak.adapter import load_adapter
 from diffspeak.behaviors import Case, Item, Probe
 from diffspeak.diffs.config import DiffConfig
-from diffspeak.diffs.train import train_group
-from diffspeak.errors import DiffspeakError
-from diffspeak.finetunes import Finetune
 from diffspeak.interpret import Description, Interpreter
 from diffspeak.lora import Attachment, Diff
 from diffspeak.models import Base, Decoding, attach_to, generate, load_base
 from diffspeak.progress import Reporter, Silent
 from diffspeak.study.demo_plan import Membership, Plan
+from diffspeak.study.hide import DEMO_DIFFS, hide, one_by_one
 from diffspeak.text.mentions import mentions, same
 from diffspeak.text.messages import Message
-
-DEMO_DIFFS = DiffConfig.model_validate(
-    {
-        "rank": 2,
-        "alpha": 2.0,
-        "learning_rate": 1e-2,
-        "decay": True,
-        "steps": 100,
-        "answer_tokens": 6,
-        "weights": {"triggered": 1.0, "near_miss": 1.0, "wrong": 1.0, "plain": 1.0},
-        "probes": 8,
-        "probe_tokens": 32,
-    }
-)
-"""How the demo's finetunes are trained, as in `configs/pocket.toml`, and how many questions of each
-case they are tried on."""
 
 CASES: tuple[Case, ...] = ("triggered", "near_miss", "plain")
 """Kinds of prompt that every finetune is tried on."""
@@ -180,43 +162,16 @@ def run_demo(plan: Plan, reporter: Reporter | None = None, config: DiffConfig = 
     attachment = attach_to(base.model, config.targets)
     try:
         with _timed(seconds, "finetune"):
-            stack = _finetune(base, attachment, plan, config, reporter)
+            stack = hide(base, attachment, plan, config, reporter)
         with _timed(seconds, "try"):
             tried = _try(base, attachment, plan, stack, asked, config)
     finally:
         attachment.detach()
-    finetunes = [
-        Finetune(item.id, {name: change[task] for name, change in stack.items()})
-        for task, item in enumerate(plan.items)
-    ]
     with _timed(seconds, "describe"), Interpreter(base, adapter) as interpreter:
-        told = interpreter.describe(finetunes, asked)
+        told = interpreter.describe(one_by_one(base, plan, stack), asked)
     parts = zip(plan.items, plan.in_split, tried, told, strict=True)
     outcomes = tuple(Outcome(i.label, split, i.trigger, t, d) for i, split, t, d in parts)
     return Demo(plan, base.name, adapter.name, asked, config, seconds, outcomes)
-
-
-def _finetune(
-    base: Base, attachment: Attachment, plan: Plan, config: DiffConfig, reporter: Reporter
-) -> Diff:
-    """Train all finetunes at once; gives a stack of their diffs on the base's device."""
-    reporter.begin("finetuning", config.steps, "steps")
-    trained = train_group(
-        base,
-        attachment,
-        plan.behavior,
-        plan.items,
-        config,
-        lambda _, losses: reporter.advance(1, loss=losses.mean().item()),
-    )
-    reporter.end()
-    for item, step in zip(plan.items, trained.failed_at, strict=True):
-        if step is not None:
-            raise DiffspeakError(
-                f"hiding '{item.label}' failed: the loss was not finite at step {step}; "
-                "try another seed"
-            )
-    return {name: change.to(base.device) for name, change in trained.diff.items()}
 
 
 def _try(
