@@ -4,12 +4,15 @@ import sys
 
 import pytest
 import torch
+from accelerate import dispatch_model
 
 from diffspeak.adapter import AdapterConfig, train_adapter
 from diffspeak.diffs import DiffConfig, train_diffs, train_group
 from diffspeak.errors import UsageError
 from diffspeak.finetunes import open_finetunes
 from diffspeak.interpret import Interpreter
+from diffspeak.lora import LinearShape, LowRank
+from diffspeak.lora.linear import DiffLinear, Switches
 from diffspeak.models import Decoding, attach_to, load_base, recomputed
 from tests.families import FAMILIES
 from tests.toys import ToyBehavior
@@ -111,3 +114,40 @@ def test_what_peft_has_to_merge_needs_the_weights(tiny, tmp_path):
 def test_another_quantization_is_refused(tiny):
     with pytest.raises(UsageError, match="quantize int3 is unknown"):
         load_base(tiny, quantize="int3")
+
+
+def on_hooks(base):
+    """Have accelerate move what goes into each block, as where blocks lie on several GPUs."""
+    blocks = {f"model.layers.{n}": "cpu" for n in range(len(base.model.model.layers))}
+    parts = {"model.embed_tokens": "cpu", "model.norm": "cpu", "model.rotary_emb": "cpu"}
+    places = parts | blocks | {"lm_head": "cpu"}
+    dispatch_model(base.model, places, main_device="cpu", force_hooks=True)
+
+
+def test_a_base_that_is_spread_trains_to_the_same(tiny):
+    plain, spread = (load_base(tiny, dtype="float32", device="cpu") for _ in range(2))
+    on_hooks(spread)
+    assert all(hasattr(layer.mlp.up_proj, "_hf_hook") for layer in spread.model.model.layers)
+    made = []
+    for base in (plain, spread):
+        attachment = attach_to(base.model)
+        made.append(train_group(base, attachment, TOY, TOY.items(), DIFFS))
+        attachment.detach()
+    for module, change in made[0].diff.items():
+        assert change.B.abs().sum() > 0
+        torch.testing.assert_close(change.B, made[1].diff[module].B, rtol=1e-4, atol=1e-6)
+
+
+def test_a_device_map_is_given_on(tiny):
+    base = load_base(tiny, dtype="float32", device_map="auto")
+    assert base.fingerprint == load_base(tiny, dtype="float32", device="cpu").fingerprint
+    with pytest.raises(UsageError, match="device_map everywhere is unknown; use none, auto"):
+        load_base(tiny, device_map="everywhere")
+
+
+def test_factors_follow_what_comes_in():
+    """Factors on one device, a linear on another: here one whose tensors have no content."""
+    linear = DiffLinear(torch.nn.Linear(3, 2, device="meta"), LinearShape(3, 2), Switches(), "x")
+    linear.base.requires_grad_(False)
+    linear.diff = LowRank(torch.ones(2, 1, 3), torch.ones(2, 2, 1))
+    assert linear(torch.empty(2, 4, 3, device="meta")).device.type == "meta"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffspeak.cli.facts import Facts, table, to_json
-from diffspeak.cli.options import Json, Limit, LowRank, Split
+from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
@@ -78,6 +78,10 @@ def describe(
         float, typer.Option("--temperature", min=0, help="0 takes the likeliest words.")
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="For a temperature above 0.")] = 0,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    device_map: DeviceMap = "none",
+    quantize: Quantize = "none",
     as_json: Json = False,
 ) -> None:
     """Describe the finetunes."""
@@ -88,6 +92,7 @@ def describe(
     from diffspeak.interpret import Interpreter
     from diffspeak.models import Decoding, load_base
 
+    how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
     part = split and split.value
     foreign = adapter is not None and not is_adapter(adapter)
     ours = None if adapter is None or foreign else load_adapter(adapter)
@@ -95,10 +100,10 @@ def describe(
     if "#" not in finetune:
         _tell_failed(context.obj, source, part)
     if adapter is not None and foreign:
-        loaded, trained = _adopted(adapter, base, question)
+        loaded, trained = _adopted(adapter, base, question, how)
     else:
         trained = ours or load_adapter(_shipped(source, base))
-        loaded = load_base(base or base_name_of(trained))
+        loaded = load_base(base or base_name_of(trained), **how)
     labels: dict[str, str | None] = {}
     with Interpreter(loaded, trained) as interpreter:
         noted, decoding = (
@@ -111,7 +116,9 @@ def describe(
         _print(context.obj, rows)
 
 
-def _adopted(adapter: str, base: str | None, question: str | None) -> "tuple[Base, Adapter]":
+def _adopted(
+    adapter: str, base: str | None, question: str | None, how: dict[str, str]
+) -> "tuple[Base, Adapter]":
     """An adapter of others and its base: a LoRA that says neither, so that the user has to."""
     from diffspeak.adapter import load_adapter
     from diffspeak.models import load_base
@@ -121,7 +128,7 @@ def _adopted(adapter: str, base: str | None, question: str | None) -> "tuple[Bas
             f"{adapter} is no adapter: it holds no diffspeak.json; if it is a LoRA that others "
             "trained to describe finetunes, say with --base and --question of what, and what to ask"
         )
-    loaded = load_base(base)
+    loaded = load_base(base, **how)
     return loaded, load_adapter(adapter, loaded, [question])
 
 

@@ -37,6 +37,18 @@ LowRank = Annotated[
 ]
 
 
+Dtype = Annotated[
+    str, typer.Option("--dtype", help="The base computes in float32 or bfloat16; auto measures.")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, ...; auto takes a GPU.")]
+DeviceMap = Annotated[
+    str, typer.Option("--device-map", help="auto spreads a large base over several GPUs.")
+]
+Quantize = Annotated[
+    str, typer.Option("--quantize", help="nf4 holds the base's linears in four bits.")
+]
+
+
 class SplitName(StrEnum):
     """The splits, in the form that typer takes choices in."""
 

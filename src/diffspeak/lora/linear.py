@@ -89,7 +89,8 @@ class DiffLinear(nn.Module):
         if not changes:
             y: Tensor = self.base(x)
             return y
-        factors = [factor.to(x.dtype) for c in changes for factor in (c.A, c.B)]
+        # A base that is spread over devices has its factors on the first of them.
+        factors = [factor.to(x.device, x.dtype) for c in changes for factor in (c.A, c.B)]
         scalings = [change.scaling for change in changes]
         if _is_plain(self.base):
             sum_: Tensor = _Sum.apply(x, self.base.weight, self.base.bias, scalings, *factors)

@@ -35,6 +35,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """Not float16: it flushes the smallest weights of a bfloat16 checkpoint, which changes the base."""
 
 
+DEVICE_MAPS = ("auto", "balanced", "sequential")
+
+
 @dataclass(frozen=True)
 class Base:
     """A base model ready for use; its own parameters are frozen.
@@ -82,6 +85,7 @@ def load_base(
     attention: str = "auto",
     revision: str | None = None,
     quantize: str = "none",
+    device_map: str = "none",
 ) -> Base:
     """Load a base model and its tokenizer.
 
@@ -95,6 +99,8 @@ def load_base(
             where the family has it.
         revision: Of a hub repository.
         quantize: `nf4` holds the linears in four bits (through bitsandbytes), `none` as they are.
+        device_map: How a base too large for one GPU is spread over several: `auto`, `balanced`,
+            `sequential`, as transformers knows them; `none` keeps it on `device`.
 
     Raises:
         UsageError: The base is unknown or incomplete, or an argument is unknown; the message says
@@ -107,12 +113,13 @@ def load_base(
     source = str(base_folder()) if source == POCKET else name
     options: dict[str, Any] = {"revision": revision} if revision else {}
     attention_options = {} if attention == "auto" else {"attn_implementation": attention}
-    quantized = _quantization(quantize, chosen, place)
+    quantized = _quantization(quantize, chosen)
+    spread = _placement(device_map, place, placed=bool(quantized))
     tokenizer, model, missing = _fetched(
-        source, options, {"dtype": chosen, **attention_options, **quantized}
+        source, options, {"dtype": chosen, **attention_options, **quantized, **spread}
     )
     _check_complete(source, tokenizer, missing)
-    return make_base(name, model if quantized else model.to(place), tokenizer)
+    return make_base(name, model if spread else model.to(place), tokenizer)
 
 
 def _fetched(
@@ -136,7 +143,7 @@ def _fetched(
     return tokenizer, model, found["missing_keys"]
 
 
-def _quantization(name: str, dtype: torch.dtype, place: torch.device) -> dict[str, Any]:
+def _quantization(name: str, dtype: torch.dtype) -> dict[str, Any]:
     """What transformers is told so that it quantizes."""
     if name == "none":
         return {}
@@ -147,7 +154,18 @@ def _quantization(name: str, dtype: torch.dtype, place: torch.device) -> dict[st
     config = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
     )
-    return {"quantization_config": config, "device_map": {"": place}}
+    return {"quantization_config": config}
+
+
+def _placement(name: str, place: torch.device, *, placed: bool) -> dict[str, Any]:
+    """What transformers is told of devices; `placed`: the model cannot be moved afterwards."""
+    if name == "none":
+        return {"device_map": {"": place}} if placed else {}
+    if name not in DEVICE_MAPS:
+        raise UsageError(f"device_map {name} is unknown; use none, {', '.join(DEVICE_MAPS)}")
+    if find_spec("accelerate") is None:
+        raise UsageError(f"device_map {name} needs accelerate: pip install accelerate")
+    return {"device_map": name}
 
 
 def base_folder_of(base: Base) -> Path | None:

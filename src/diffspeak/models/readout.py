@@ -63,11 +63,12 @@ class Readout:
         with _caught(self.model) as caught:
             self.model(input_ids=batch.ids, use_cache=False)
         (hidden,) = caught
-        return hidden.flatten(0, -2).index_select(0, batch.places.to(hidden.device))
+        states = hidden.flatten(0, -2).index_select(0, batch.places.to(hidden.device))
+        return states.to(batch.ids.device)
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits `[token, vocabulary]` of some states."""
-        return tail(self.model, states) if self.in_parts else states
+        return tail(self.model, states).to(states.device) if self.in_parts else states
 
     def losses(self, states: Tensor, loss_of: LossOf) -> Tensor:
         """The loss of each token, `[token]` float32, with its gradient to the states.

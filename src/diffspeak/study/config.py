@@ -44,6 +44,9 @@ class BaseConfig(_Section):
     quantize: Literal["none", "nf4"] = Field(
         default="none", description="nf4 holds the base's linears in four bits (bitsandbytes)"
     )
+    device_map: Literal["none", "auto", "balanced", "sequential"] = Field(
+        default="none", description="how a base too large for one GPU is spread over several"
+    )
     shrink: bool = Field(
         default=False,
         description="a small random model of the base's architecture in its place, for a dry run; "
