@@ -101,9 +101,10 @@ def to_published(finetunes: Iterable[Finetune], folder: Path) -> int:
     table.writeheader()
     rest, count = iter(finetunes), 0
     while part := list(islice(rest, TOGETHER)):
-        name = f"weight-diffs/weight-diff-{count // TOGETHER:03d}.pt"
+        # The index names the file alone, which is how the paper's own code looks for it.
+        name = f"weight-diff-{count // TOGETHER:03d}.pt"
         entries = [_published(finetune) for finetune in part]
-        with atomic_path(folder / name) as path:
+        with atomic_path(folder / "weight-diffs" / name) as path:
             torch.save(entries, path)
         for place, (finetune, entry) in enumerate(zip(part, entries, strict=True)):
             table.writerow(
