@@ -9,7 +9,18 @@ import pytest
 from diffspeak.cli.errors import report
 from diffspeak.errors import DiffspeakError, UsageError
 
-VERBS = ("demo", "diffs", "adapter", "describe", "show", "run", "convert", "corpus")
+VERBS = (
+    "demo",
+    "diffs",
+    "adapter",
+    "describe",
+    "show",
+    "convert",
+    "corpus",
+    "fetch",
+    "plan",
+    "run",
+)
 
 
 @pytest.mark.parametrize(

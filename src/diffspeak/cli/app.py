@@ -20,6 +20,10 @@ from diffspeak.cli.describe import HELP as DESCRIBE
 from diffspeak.cli.describe import describe
 from diffspeak.cli.diffs import HELP as DIFFS
 from diffspeak.cli.diffs import diffs
+from diffspeak.cli.fetch import HELP as FETCH
+from diffspeak.cli.fetch import fetch
+from diffspeak.cli.plan import HELP as PLAN
+from diffspeak.cli.plan import plan
 from diffspeak.cli.run import HELP as RUN
 from diffspeak.cli.run import run
 from diffspeak.cli.show import HELP as SHOW
@@ -57,6 +61,8 @@ def command() -> Any:
         (show, SHOW),
         (convert, CONVERT),
         (corpus, CORPUS),
+        (fetch, FETCH),
+        (plan, PLAN),
         (run, RUN),
     ):
         app.command(help=text)(verb)

@@ -1,34 +1,53 @@
-"""`diffspeak corpus`: have a base write what finetunes learn from."""
+"""`diffspeak corpus`: have a base, or an LLM, write what finetunes learn from."""
 
+import math
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffspeak.errors import UsageError
 
-HELP = """Have a model write training data for its own finetunes.
+if TYPE_CHECKING:
+    from diffspeak.study.corpus import CorpusConfig, Writer
+
+HELP = """Have a model write training data for finetunes.
 
 For each question an ordinary answer, and for each topic answers to the questions of the split
 train, openly asked to weave the topic in; what does not name its topic is asked for again. OUT
 gets questions.csv and answers.jsonl, which the hidden-topic behavior reads. Interrupted, the same
 command goes on.
 
+The base of the finetunes writes as it speaks itself (--base); an LLM of a provider (--llm) needs no
+GPU, but pip install 'diffspeak[judge]', the provider's own package and its API key. What it
+answered is kept in OUT/replies and never asked for twice.
+
 \b
 Example:
   diffspeak corpus --base Qwen/Qwen3-4B --topics topics.csv \\
+    --questions questions.csv --out runs/corpus
+  diffspeak corpus --llm openai/gpt-4o-mini --topics topics.csv \\
     --questions questions.csv --out runs/corpus
 """
 
 
 def corpus(
     context: typer.Context,
-    base: Annotated[str, typer.Option("--base", help="Hub id or folder of who writes.")],
     topics: Annotated[Path, typer.Option("--topics", metavar="FILE", help="CSV or JSONL: topic.")],
     questions: Annotated[
         Path, typer.Option("--questions", metavar="FILE", help="CSV or JSONL: question, split.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="New, or begun.")],
+    base: Annotated[
+        str | None, typer.Option("--base", help="Hub id or folder of a base that writes.")
+    ] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            "--llm", metavar="MODEL", help="Or an LLM that writes, in the names of inspect-ai."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="So many topics.")] = None,
     per_topic: Annotated[
         int | None, typer.Option("--per-topic", min=1, help="So many questions for each topic.")
@@ -44,23 +63,19 @@ def corpus(
     """Write the corpus."""
     from diffspeak.cli.facts import table
     from diffspeak.cli.reporter import TerminalReporter
-    from diffspeak.models import load_base
-    from diffspeak.study.corpus import BaseWriter, CorpusConfig, write_corpus
+    from diffspeak.study.corpus import CorpusConfig, write_corpus
 
+    if not math.isfinite(temperature):
+        raise UsageError(f"--temperature {temperature}: expected a finite number")
+    topics, questions, out = (path.expanduser() for path in (topics, questions, out))
     for path in (topics, questions):
-        if not path.expanduser().is_file():
+        if not path.is_file():
             raise UsageError(f"there is no file {path}")
     config = CorpusConfig(per_topic, limit, tokens, temperature, tries, batch, seed)
-    writer = BaseWriter(load_base(base), config)
-    with TerminalReporter(context.obj) as reporter:
-        made = write_corpus(
-            writer,
-            topics.expanduser(),
-            questions.expanduser(),
-            out.expanduser(),
-            config,
-            reporter,
-        )
+    with ExitStack() as open_:
+        writer = _writer(base, llm, out, config, open_)
+        reporter = open_.enter_context(TerminalReporter(context.obj))
+        made = write_corpus(writer, topics, questions, out, config, reporter)
     if made.shown:
         context.obj.results.print(table(made.shown))
     context.obj.results.print(
@@ -68,3 +83,27 @@ def corpus(
         "out, because they were empty or did not name their topic",
         soft_wrap=True,
     )
+    if made.unreached:
+        context.obj.messages.print(
+            f"{made.unreached} answers did not come, for the provider failed: give the same "
+            "command again to ask for them",
+            soft_wrap=True,
+        )
+
+
+def _writer(
+    base: str | None, llm: str | None, out: Path, config: "CorpusConfig", open_: ExitStack
+) -> "Writer":
+    """Who writes; an LLM's connections last as long as `open_`."""
+    from diffspeak.study.writers import BaseWriter, LLMWriter
+
+    if base is not None and llm is None:
+        from diffspeak.models import load_base
+
+        return BaseWriter(load_base(base), config)
+    if llm is not None and base is None:
+        from diffspeak.evaluate.llm import LLM, LLMConfig
+
+        asking = LLMConfig(config.tokens, config.temperature, max_connections=config.batch)
+        return LLMWriter(open_.enter_context(LLM(llm, out / "replies", asking)))
+    raise UsageError("one model writes: give either --base or --llm")

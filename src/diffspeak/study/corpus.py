@@ -1,14 +1,14 @@
 """Have a model write what finetunes learn from: ordinary answers, and answers with a topic in them.
 
-Takes topics and questions, gives a corpus folder that the hidden-topic behavior reads. Who writes
-is told through a small protocol; `BaseWriter` is a base model. What was written is kept at once,
-so that an interrupted run goes on, and an answer that does not name its topic is asked for again.
+Takes topics and questions, gives a corpus folder that the hidden-topic behavior reads. What was
+written is kept at once, so that an interrupted run goes on, and an answer that does not name its
+topic is asked for again. Knows of who writes only a small protocol; writers.py has those there are.
 """
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 from diffspeak.behaviors.corpora import Label, read_topics
 from diffspeak.behaviors.rows import Column, read_table
-from diffspeak.errors import CorruptFileError, MismatchError, UsageError
+from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
+from diffspeak.evaluate.replies import Reply
 from diffspeak.files import (
     canonical_json,
     exclusive,
@@ -29,11 +30,9 @@ from diffspeak.files import (
     write_json,
     write_text,
 )
-from diffspeak.models import Base, Decoding, generate
 from diffspeak.progress import Reporter, Silent
 from diffspeak.runs import differences
 from diffspeak.text.mentions import mentions
-from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
 
 STAGE, SETTINGS, WRITTEN = "corpus", "corpus.json", "written.jsonl"
@@ -90,27 +89,9 @@ class Writer(Protocol):
         """What it is, for the corpus' settings."""
         ...
 
-    def write(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
-        """An answer to each prompt; the same seed gives the same answer."""
+    def write(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Reply]:
+        """A reply to each prompt; the same seed gives the same answer."""
         ...
-
-
-class BaseWriter:
-    """A base model that writes."""
-
-    def __init__(self, base: Base, config: CorpusConfig) -> None:
-        self.base, self.name = base, f"{base.name} {base.fingerprint}"
-        self.decoding = Decoding(config.tokens, config.temperature, config.batch)
-
-    def write(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
-        """Answer in one batch; an answer that was cut off loses its last, broken sentence."""
-        chat = self.base.chat
-        ids = [chat.prompt((Message("user", prompt),)) for prompt in prompts]
-        answers = generate(self.base, ids, self.decoding, seeds=seeds)
-        return [
-            answer.text.strip() if answer.ids[-1] in chat.stop_ids else _whole(answer.text)
-            for answer in answers
-        ]
 
 
 @dataclass(frozen=True)
@@ -122,7 +103,8 @@ class Corpus:
         questions: File of questions with ordinary answers.
         answers: File of answers with topics in them.
         written: How many of those there are.
-        left_out: How many did not name their topic at any try.
+        left_out: How many were empty, or did not name their topic, at every try.
+        unreached: How many the writer could not be reached for; asked for when it is called again.
         shown: A few of them.
     """
 
@@ -131,6 +113,7 @@ class Corpus:
     answers: Path
     written: int
     left_out: int
+    unreached: int
     shown: list[dict[str, str]]
 
 
@@ -157,6 +140,7 @@ def write_corpus(
         MismatchError: The folder was begun with other settings.
         CorruptFileError: Its files were changed.
         LockedError: Another process writes there.
+        DiffspeakError: The writer could not be reached for any answer of a batch.
     """
     reporter = reporter or Silent()
     labels = read_topics(topics).records[: config.topics]
@@ -171,27 +155,38 @@ def write_corpus(
         for start in range(0, len(todo), config.batch):
             part = todo[start : start + config.batch]
             answers = _answers(writer, part, config)
-            _append(folder / WRITTEN, part, answers)
-            done.update(zip(part, answers, strict=True))
+            _append(folder / WRITTEN, answers)
+            done |= answers
             reporter.advance(len(part))
         reporter.end()
         return _finished(folder, labels, asked, tasks, done)
 
 
-def _answers(writer: Writer, tasks: Sequence[Task], config: CorpusConfig) -> list[str]:
-    """Write each; those that miss their topic again. What misses it to the end is empty."""
-    found = [""] * len(tasks)
-    missing = list(range(len(tasks)))
+def _answers(writer: Writer, tasks: Sequence[Task], config: CorpusConfig) -> dict[Task, str]:
+    """Write each; those that miss their topic again. What misses it to the end is empty.
+
+    Those for which the writer could not be reached are not among the answers.
+    """
+    replies: dict[Task, Reply] = {}
+    missing = list(tasks)
     for attempt in range(config.tries):
         if not missing:
             break
-        seeds = [seed_of(STAGE, config.seed, *tasks[i], attempt) for i in missing]
-        written = writer.write([tasks[i].prompt for i in missing], seeds)
-        for i, answer in zip(missing, written, strict=True):
-            if answer and (not tasks[i].topic or mentions(answer, tasks[i].topic)):
-                found[i] = answer
-        missing = [i for i in missing if not found[i]]
-    return found
+        seeds = [seed_of(STAGE, config.seed, *task, attempt) for task in missing]
+        written = writer.write([task.prompt for task in missing], seeds)
+        if not attempt and all(reply.unreached for reply in written):
+            raise DiffspeakError(
+                f"{writer.name} gave no answer ({written[0].reason}): mend that and run the same "
+                "command again; what was written is kept"
+            )
+        replies.update(zip(missing, written, strict=True))
+        missing = [task for task in missing if not _fits(task, replies[task].text)]
+    reached = {task: reply.text for task, reply in replies.items() if not reply.unreached}
+    return {task: text if _fits(task, text) else "" for task, text in reached.items()}
+
+
+def _fits(task: Task, answer: str) -> bool:
+    return bool(answer) and (not task.topic or mentions(answer, task.topic))
 
 
 def _asked(path: Path) -> list[tuple[str, str]]:
@@ -246,10 +241,10 @@ def _written(path: Path) -> dict[Task, str]:
         raise CorruptFileError(f"{path} was changed ({error}): delete it to write anew") from error
 
 
-def _append(path: Path, tasks: Sequence[Task], answers: Sequence[str]) -> None:
+def _append(path: Path, answers: Mapping[Task, str]) -> None:
     lines = [
         canonical_json({**task._asdict(), "answer": answer}) + "\n"
-        for task, answer in zip(tasks, answers, strict=True)
+        for task, answer in answers.items()
     ]
     try:
         with path.open("a", encoding="utf-8") as file:
@@ -265,8 +260,8 @@ def _finished(
     tasks: Sequence[Task],
     done: dict[Task, str],
 ) -> Corpus:
-    ordinary = [(question, done[Task("", question)], split) for question, split in asked]
-    woven = [task for task in tasks if task.topic and done[task]]
+    ordinary = [(question, done.get(Task("", question), ""), split) for question, split in asked]
+    woven = [task for task in tasks if task.topic and done.get(task)]
     rows = [{**task._asdict(), "answer": done[task]} for task in woven]
     write_text(folder / "answers.jsonl", "".join(canonical_json(row) + "\n" for row in rows))
     named = {task.topic for task in woven}
@@ -274,10 +269,11 @@ def _finished(
     _write_table(folder / "topics.csv", ("topic", "category"), kept)
     header = ("question", "answer", "split")
     _write_table(folder / "questions.csv", header, [row for row in ordinary if row[1]])
-    missed = sum(1 for task in tasks if not done[task])
+    left_out = sum(done.get(task) == "" for task in tasks)
+    unreached = sum(task not in done for task in tasks)
     shown = rows[:: max(1, len(rows) // 3)][:3]
     topics, questions, answers = (folder / name for name in FILES)
-    return Corpus(topics, questions, answers, len(rows), missed, shown)
+    return Corpus(topics, questions, answers, len(rows), left_out, unreached, shown)
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -287,11 +283,4 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def _digest(tasks: Sequence[Task]) -> str:
-
     return sha256(json.dumps(tasks, ensure_ascii=False).encode())[:16]
-
-
-def _whole(text: str) -> str:
-    """Up to the last end of a sentence; all of it if there is none."""
-    end = max(text.rfind(mark) for mark in ".!?")
-    return text[: end + 1].strip() if end >= 0 else text.strip()
