@@ -11,7 +11,7 @@ from typing import Any
 
 from peft import LoraConfig
 from peft.tuners.tuners_utils import check_target_module_exists
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.files import atomic_path, read_json, write_json
 from diffspeak.finetunes.numbers import fault_of
+from diffspeak.finetunes.patterns import check_patterns
 from diffspeak.lora import Diff, LowRank
 from diffspeak.store import system_errors
 
@@ -51,16 +52,6 @@ class _Scales(BaseModel):
     rank_pattern: dict[str, PositiveInt] | None = None
     alpha_pattern: dict[str, float] | None = None
     use_rslora: bool = False
-
-    @field_validator("rank_pattern", "alpha_pattern")
-    @classmethod
-    def _are_patterns(cls, patterns: dict[str, float] | None) -> dict[str, float] | None:
-        for pattern in patterns or {}:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no pattern") from error
-        return patterns
 
     def scaling(self, name: str, A: Tensor) -> float:
         """What a module's product is multiplied with; a ValueError if its rank is another."""
@@ -163,11 +154,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config of an adapter.
 
     Raises:
-        CorruptFileError: It is not a JSON object.
+        CorruptFileError: It is not a JSON object, or a pattern in it is not fit to be matched.
     """
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict):
         raise CorruptFileError(f"{folder / CONFIG} is no config of an adapter; write it again")
+    try:
+        check_patterns(config)
+    except ValueError as error:
+        raise CorruptFileError(f"{folder / CONFIG}: {error}; do not use it") from error
     return config
 
 
