@@ -57,7 +57,7 @@ def run_study(config: StudyConfig, folder: Path, reporter: Reporter) -> Path:
     page = folder / "results.md"
     write_table(
         page,
-        f"{behavior.name}, trigger {config.behavior.trigger}, on {Path(base.name).name}",
+        f"{behavior.name}, trigger {config.behavior.trigger}, on {_named(base, config)}",
         _training_rows(store, adapter) + rows,
         {
             "Examples (truth: description)": examples,
@@ -65,6 +65,11 @@ def run_study(config: StudyConfig, folder: Path, reporter: Reporter) -> Path:
         },
     )
     return page
+
+
+def _named(base: Base, config: StudyConfig) -> str:
+    small = f"a small random model in place of {Path(config.base.source).name}"
+    return small if config.base.shrink else Path(base.name).name
 
 
 def _settings(base: Base, config: StudyConfig) -> list[str]:
