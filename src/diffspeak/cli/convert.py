@@ -84,7 +84,7 @@ def convert(
     # Converting changes no number: float32 keeps those of every checkpoint.
     loaded = load_base(base or _base_name(found, fuse), dtype="float32", device="cpu")
     if fuse or merge:
-        _as_one(context.obj, found, target, loaded, fuse, merge)
+        _as_one(context.obj, found, target, loaded, fuse, question or [], merge)
         return
     finetunes = _reading(context.obj, found, loaded)
     if to == Format.peft:
@@ -97,7 +97,13 @@ def convert(
 
 
 def _as_one(
-    session: Session, source: "Source", target: Path, base: "Base", adapter: str | None, merge: bool
+    session: Session,
+    source: "Source",
+    target: Path,
+    base: "Base",
+    adapter: str | None,
+    questions: list[str],
+    merge: bool,
 ) -> None:
     """Write one finetune, with an adapter or merged into its base or both."""
     from diffspeak.adapter import load_adapter
@@ -108,7 +114,7 @@ def _as_one(
     if len(source.keys) != 1:
         raise UsageError(f"{source.name} holds {len(source.keys)} finetunes; name one with #KEY")
     (finetune,) = _reading(session, source, base)
-    trained = load_adapter(adapter) if adapter else None
+    trained = load_adapter(adapter, base, questions) if adapter else None
     if trained:
         trained.check(base)
     if merge:

@@ -50,6 +50,8 @@ def _explained(error: BaseException, debug: bool) -> tuple[str, int]:
         return "stopped; run the same command again to go on", STOPPED
     if hasattr(error, "format_message"):
         return _usage(error)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return "a path begins with ~ and names no user's home: write it out", 2
     text = " ".join(str(error).split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     more = "" if debug else "; run again with --debug to see where"

@@ -54,10 +54,11 @@ def plan(
 
     settings = load_config(config, sets or (), shrink=shrink, corpora=False)
     there = all(path.is_file() for path in settings.behavior.files)
-    items = settings.items.choose(make_behavior(settings.behavior).items()) if there else None
-    machine = machine_of(device or settings.base.device, memory and memory * 1e9)
+    behavior = make_behavior(settings.behavior) if there else None
+    items = settings.items.choose(behavior.items()) if behavior else []
+    machine = machine_of(device or settings.base.device, None if memory is None else memory * 1e9)
     with TerminalReporter(context.obj) as reporter:
-        made = make_plan(settings, items, machine, measure=measure, reporter=reporter)
+        made = make_plan(settings, behavior, items, machine, measure=measure, reporter=reporter)
     if json:
         context.obj.results.out(to_json(_facts(made, machine, plain=True)), highlight=False)
     else:
@@ -92,7 +93,7 @@ def _facts(plan: "Plan", machine: "Machine", *, plain: bool) -> dict[str, Any]:
         "base": {"parameters": number(parameters), "memory": size(held)},
         "finetunes": {
             "count": plan.finetunes,
-            "parameters of each": number(plan.finetune),
+            "parameters of each": number(plan.finetune[0]),
             "on disk": size(plan.store),
         },
         "adapter": {"parameters": number(plan.adapter)},

@@ -150,17 +150,30 @@ def _is_here(source: str, name: str, revision: str | None) -> bool:
     """Whether a file of a base is in its folder, or in the hub's cache."""
     if Path(source).is_dir():
         return True
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source, re.ASCII):
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source, re.ASCII):
         return False
     return isinstance(try_to_load_from_cache(source, name, revision=revision), str)
 
 
 def skeleton(config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """A model of a shape whose tensors have no content and take no memory."""
+    config = _plain(config)
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.requires_grad_(False).eval()
     return model
+
+
+def _plain(config: PreTrainedConfig) -> PreTrainedConfig:
+    """A copy that says nothing of a quantization: what is made of it is not quantized."""
+    copied = copy.deepcopy(config)
+    if hasattr(copied, "quantization_config"):
+        del copied.quantization_config
+    return copied
+
+
+def _vocabulary() -> int:
+    return len(AutoTokenizer.from_pretrained(base_folder()))
 
 
 def with_layers(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
@@ -189,7 +202,7 @@ def chat_of(source: str, revision: str | None = None) -> Chat | None:
 
 def write_small(config: PreTrainedConfig, folder: Path) -> None:
     """Write a small random model of an architecture; see `write_random`."""
-    write_random(_small(config), folder)
+    write_random(small_config(config), folder)
 
 
 def write_random(config: PreTrainedConfig, folder: Path) -> None:
@@ -200,7 +213,7 @@ def write_random(config: PreTrainedConfig, folder: Path) -> None:
     if folder.exists():
         return
     tokenizer = AutoTokenizer.from_pretrained(base_folder())
-    config = copy.deepcopy(config)
+    config = _plain(config)
     text = config.get_text_config(decoder=True)
     text.vocab_size = len(tokenizer)
     for name in ("eos_token_id", "pad_token_id", "bos_token_id"):
@@ -215,8 +228,10 @@ def write_random(config: PreTrainedConfig, folder: Path) -> None:
         tokenizer.save_pretrained(draft)
 
 
-def _small(config: PreTrainedConfig) -> PreTrainedConfig:
-    small = copy.deepcopy(config)
+def small_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The same architecture, small, with the pocket base's vocabulary."""
+    small = _plain(config)
+    small.get_text_config(decoder=True).vocab_size = _vocabulary()
     parts = {id(part): part for part in (small, small.get_text_config(decoder=True))}
     vision = getattr(small, "vision_config", None)
     for part in (*parts.values(), *([vision] if vision is not None else [])):

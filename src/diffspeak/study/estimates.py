@@ -4,23 +4,21 @@ Takes a config and a machine, gives stages with their operations and their memor
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import torch
 
-from diffspeak.behaviors import Case, Item
-from diffspeak.diffs import SMALL, TOKENS_CPU, TOKENS_GPU, DiffConfig, StepBatch, step_batches
-from diffspeak.lora import LinearShape
-from diffspeak.models import Batch, Cost, attach_to, config_of, faster_dtype, make_batch, skeleton
+from diffspeak.behaviors import Behavior, Case, Item
+from diffspeak.diffs import TOKENS_CPU, TOKENS_GPU, DiffConfig, StepBatch, step_batches
+from diffspeak.errors import UsageError
+from diffspeak.models import Batch, Cost, make_batch
 from diffspeak.study.config import StudyConfig
 from diffspeak.study.lengths import texts_of
 from diffspeak.study.machine import Machine
 from diffspeak.study.passes import (
-    FEW,
     Pass,
-    Shape,
     adapter_pass,
     answers_pass,
     count,
@@ -28,22 +26,20 @@ from diffspeak.study.passes import (
     in_turn,
     measure,
 )
+from diffspeak.study.sizes import sizes_of
 from diffspeak.text.messages import Message
 
 STEPS = 3
 """Steps whose samples are looked at."""
 
-NF4 = 0.5 + 4 / 64
-"""Bytes of a parameter held in four bits, with a scale for each 64."""
-
 QUICK = 1e12
-"""Floating-point operations of a pass that may be run a few times..."""
+"""Floating-point operations of a pass on a few layers that may be run a few times..."""
 
 SHORT = 512
 """...and padded tokens of the shorter one that is run in its place if it has more."""
 
-DECODED = 64
-"""Answers that are decoded together."""
+DECODED, HEALTH = 64, 24
+"""Answers that are decoded together, and finetunes that a trained adapter describes at least."""
 
 AT_HAND = 4 << 30
 """Bytes of finetunes that adapter training keeps in memory, at most."""
@@ -64,7 +60,7 @@ class Stage:
         timed: The pass that is run to tell how fast the stage will be.
         whole_pass: Whether that is as large as those of the stage.
         processes: How many share the work.
-        scales: Settings that need more memory when they grow: value, and the parts that grow.
+        needs: For some settings, what the stage would need (bytes) with another value.
         seconds: What it takes; None until it is measured.
     """
 
@@ -76,7 +72,7 @@ class Stage:
     timed: Pass
     whole_pass: bool = True
     processes: int = 1
-    scales: Mapping[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
+    needs: Mapping[str, Callable[["Stage", int], float]] = field(default_factory=dict)
     seconds: float | None = None
 
     @property
@@ -84,136 +80,157 @@ class Stage:
         """Bytes in all."""
         return sum(self.memory.values())
 
+    def with_passes(self, factor: float, learned: float = 1.0) -> float:
+        """Bytes in all if passes, and what is learned, were so many times as large."""
+        passes = self.memory[ACTIVATIONS] + self.memory[ALLOCATOR]
+        return self.peak + (factor - 1) * passes + (learned - 1) * self.memory[LEARNED]
+
 
 class Estimates:
     """All estimates of one study.
 
     Args:
         config: Complete.
-        items: The finetunes to make; None where the corpora are not there yet.
+        behavior: What is taught; None where its corpora are not there yet.
+        items: The finetunes to make; none where the corpora are not there yet.
         machine: Where it is to run.
+
+    Raises:
+        UsageError: The base's architecture is unknown, it lacks the targets, or nobody says how
+            many finetunes there will be.
     """
 
-    def __init__(self, config: StudyConfig, items: Sequence[Item] | None, machine: Machine) -> None:
-        self.config, self.machine = config, machine
-        asked = [number or 0 for _, number in config.items]
-        self.count = sum(asked) if items is None else len(items)
-        self.tasks = max(1, min(config.diffs.tasks, self.count))
-        self.texts = texts_of(config.base, config.behavior, items, tasks=self.tasks, steps=STEPS)
-        dtype = config.base.dtype
-        self.shape = Shape(
-            config_of(config.base.source, config.base.revision),
-            faster_dtype(machine.device) if dtype == "auto" else getattr(torch, dtype),
+    def __init__(
+        self,
+        config: StudyConfig,
+        behavior: Behavior | None,
+        items: Sequence[Item],
+        machine: Machine,
+    ) -> None:
+        self.config, self.machine, self.items = config, machine, items
+        self.count = len(items) or sum(number or 0 for _, number in config.items)
+        if not self.count:
+            raise UsageError(
+                "how many finetunes there will be is not known, for the corpora are not there: "
+                "set items.train and items.test"
+            )
+        self.sizes = sizes_of(config, machine)
+        self.tasks = 1 if self.sizes.whole else min(config.diffs.tasks, self.count)
+        self.texts = texts_of(
+            config.base, config.behavior, behavior, items, tasks=self.tasks, steps=STEPS
         )
-        self._measure_base()
         most = TOKENS_CPU if machine.device.type == "cpu" else TOKENS_GPU
-        most = config.diffs.max_tokens or most
-        self.diffs = config.diffs.model_copy(update={"max_tokens": most})
-        self.train = self._of_split("train")
-
-    def _measure_base(self) -> None:
-        """Count parameters, on a model without content."""
-        model = skeleton(self.shape.config, self.shape.dtype)
-        self.parameters = sum(p.numel() for p in model.parameters())
-        learned = attach_to(model, self.config.diffs.targets)
-        linears = sum(s.inputs * s.outputs for s in learned.shapes.values())
-        self.whole = self.config.diffs.parameters != "lora"
-        every = self.parameters if self.config.diffs.parameters == "all" else linears
-        self.per_finetune = (
-            every if self.whole else _factors(learned.shapes, self.config.diffs.rank)
-        )
-        learned.detach()
-        shapes = attach_to(model, self.config.adapter.targets).shapes
-        self.per_adapter = _factors(shapes, self.config.adapter.rank)
-        size = self.shape.dtype.itemsize
-        saved = linears * (size - NF4) if self.config.base.quantize == "nf4" else 0.0
-        self.base_bytes = self.parameters * size - saved
-
-    @property
-    def small(self) -> bool:
-        """Whether the base is small enough to be timed whole, and shared by processes."""
-        return self.parameters <= SMALL
+        self.most = config.diffs.max_tokens or most
+        self.diffs = config.diffs.model_copy(update={"max_tokens": self.most})
+        self.train = min(self._of_split("train"), config.adapter.max_finetunes or self.count)
 
     def finetunes(self) -> Stage:
         """Training of finetunes."""
-        config, tasks = self.diffs, 1 if self.whole else self.tasks
+        config, tasks, whole = self.diffs, self.tasks, self.sizes.whole
         cut = [self._cut(step[:tasks], config) for step in self.texts.steps]
-        largest = max((part for parts in cut for part in parts), key=_tokens)
-        run = finetunes_pass(config, largest, tasks)
-        cost = count(self.shape, config.targets, run)
-        several = in_turn([finetunes_pass(config, part, tasks) for parts in cut for part in parts])
+        parts = [part for step in cut for part in step]
+        largest = max(parts, key=_tokens)
+        cost = count(self.sizes.shape, config.targets, finetunes_pass(config, largest, tasks))
         groups = math.ceil(self.count / tasks)
-        padded = sum(_tokens(part) for parts in cut for part in parts) / len(cut)
+        padded = sum(map(_tokens, parts)) / len(cut)
         tokens = groups * config.steps * padded
         quick = self._is_quick(cost.flops * len(cut) * padded / _tokens(largest))
+        several = in_turn([finetunes_pass(config, part, tasks) for part in parts])
         processes = self._processes(groups)
-        memory = self._memory(cost, tasks * self.per_finetune, processes, inside=not self.whole)
+        memory = self._memory(cost, tasks * self.sizes.finetune, processes, inside=not whole)
+        row = max(part.batch.ids.shape[1] for part in parts)
+
+        def of_tokens(stage: Stage, value: int) -> float:
+            return stage.with_passes(max(value, row) / _tokens(largest))
+
+        def of_tasks(stage: Stage, value: int) -> float:
+            step = max(_tokens(largest), min(self.most, value * padded / tasks))
+            return stage.with_passes(step / _tokens(largest), value / tasks)
+
+        needs = {"diffs.max_tokens": of_tokens}
         return Stage(
             "finetunes",
-            round(groups * config.steps * sum(len(parts) for parts in cut) / len(cut)),
+            round(groups * config.steps * len(parts) / len(cut)),
             round(tokens),
             # Of whole finetunes the weights have gradients, too.
-            (1.5 if self.whole else 1.0) * cost.flops * tokens / _tokens(largest),
+            (1.5 if whole else 1.0) * cost.flops * tokens / _tokens(largest),
             memory,
             several if quick else self._short_pass(),
             quick,
             processes,
-            {
-                "diffs.max_tokens": (_tokens(largest), (ACTIVATIONS, ALLOCATOR)),
-                **({} if self.whole else {"diffs.tasks": (tasks, (LEARNED,))}),
-            },
+            needs if whole else {**needs, "diffs.tasks": of_tasks},
         )
 
     def adapter(self) -> Stage:
         """Training of the adapter, and of the control with shuffled labels if it is asked for."""
-        config = self.config.adapter
+        config, rank = self.config.adapter, self.config.diffs.rank
         size = max(1, min(config.batch, self.train))
         rows = self._rows(size)
-        run = adapter_pass(config, self.config.diffs.rank, rows)
-        cost = count(self.shape, config.targets, run)
+        run = adapter_pass(config, rank, rows)
+        cost = count(self.sizes.shape, config.targets, run)
         times = 2 if self.config.evaluate.controls else 1
         steps = times * math.ceil(self.train / size) * config.epochs
-        memory = self._memory(cost, self.per_adapter, 1)
-        memory["finetunes at hand"] = min(AT_HAND, 4.0 * self.train * self.per_finetune)
+        memory = self._memory(cost, self.sizes.adapter, 1)
+        if self.machine.device.type == "cpu":
+            memory["finetunes at hand"] = min(AT_HAND, self.train * self.sizes.stored)
         quick = self._is_quick(cost.flops)
-        timed = run if quick else adapter_pass(config, self.config.diffs.rank, self._rows(1))
-        scales = {"adapter.batch": (size, (ACTIVATIONS, ALLOCATOR))}
+        timed = run if quick else adapter_pass(config, rank, self._rows(1))
+        needs = {"adapter.batch": lambda stage, value: stage.with_passes(value / size)}
         tokens = steps * rows.ids.numel()
         return Stage(
-            "adapter", steps, tokens, steps * cost.flops, memory, timed, quick, scales=scales
+            "adapter", steps, tokens, steps * cost.flops, memory, timed, quick, needs=needs
         )
 
     def answers(self) -> Stage:
         """Answers of finetunes to their probes, and descriptions of finetunes."""
-        config = self.config
+        asked = [(answers, tokens) for answers, tokens in self._asked() if answers]
+        rows = min(DECODED, max((answers for answers, _ in asked), default=1))
+        prompt = self._rows(1).ids.shape[1]
+        batches = sum(math.ceil(answers / rows) for answers, _ in asked)
+        told = sum(math.ceil(answers / rows) * tokens for answers, tokens in asked)
+        rank, targets = self.config.diffs.rank, self.config.diffs.targets
+        read, tell = answers_pass(rank, rows, prompt), answers_pass(rank, rows, 1)
+        reading, telling = (count(self.sizes.shape, targets, each) for each in (read, tell))
+        memory = self._memory(reading + telling, 0, 1)
+        longest = max((tokens for _, tokens in asked), default=0)
+        memory["keys and values"] = self.sizes.cached(rows, prompt + longest)
+        return Stage(
+            "answers",
+            batches + told,
+            rows * (batches * prompt + told),
+            batches * reading.flops + told * telling.flops,
+            memory,
+            in_turn([read, *[tell] * min(8, max(1, told // max(1, batches)))]),
+        )
+
+    def _asked(self) -> list[tuple[int, int]]:
+        """How many answers there are, and how long each may be."""
+        config, adapter = self.config, self.config.adapter
         cases = len(get_args(Case)) if config.behavior.trigger != "none" else 1
-        asked = [
+        validated = min(adapter.validation, self._of_split("validation"))
+        known = min(max(HEALTH, adapter.validation), self.train)
+        tested = self._of_split(config.evaluate.split)
+        tested = min(tested, config.evaluate.limit or tested)
+        controls = config.evaluate.controls
+        return [
             (self.count * cases * config.diffs.probes, config.diffs.probe_tokens),
-            (config.adapter.validation * config.adapter.validations, config.adapter.answer_tokens),
-            (3 * self._of_split(config.evaluate.split), config.evaluate.tokens),
+            (validated * adapter.validations + known * (1 + controls), adapter.answer_tokens),
+            (tested * (2 + controls), config.evaluate.tokens),
         ]
-        rows = min(DECODED, max(answers for answers, _ in asked)) or 1
-        run = answers_pass(config.diffs.rank, rows)
-        cost = count(self.shape, config.diffs.targets, run)
-        # One pass reads the prompts.
-        passes = sum(math.ceil(answers / rows) * (1 + tokens) for answers, tokens in asked)
-        memory = self._memory(cost, 0, 1)
-        memory["keys and values"] = self._cached(rows, max(tokens for _, tokens in asked))
-        return Stage("answers", passes, passes * rows, passes * cost.flops, memory, run)
 
     def measured(self, stage: Stage) -> Stage:
         """The stage with its time, from running a pass; and with the memory that this showed."""
-        before = torch.get_num_threads()
+        before, small = torch.get_num_threads(), self.sizes.small
         torch.set_num_threads(max(1, before // stage.processes))
         try:
-            layers = self.shape.layers if self.small else min(FEW, self.shape.layers)
-            targets = self.config.diffs.targets
-            found = measure(self.shape, layers, targets, stage.timed, self.machine.device)
+            targets, device = self.config.diffs.targets, self.machine.device
+            found = measure(self.sizes.shape, targets, stage.timed, device, whole=small)
         finally:
             torch.set_num_threads(before)
         memory = dict(stage.memory)
-        if found.allocator is not None and stage.whole_pass:
-            memory[ALLOCATOR] = _lost(memory, found.allocator)
+        if found.grown is not None and stage.whole_pass:
+            live = stage.processes * found.grown - memory[LEARNED] / 2 - memory[ACTIVATIONS]
+            memory[ALLOCATOR] = max(0.0, live)
         seconds = stage.flops / (found.rate * stage.processes)
         return replace(stage, seconds=seconds, memory=memory)
 
@@ -227,7 +244,7 @@ class Estimates:
 
     def _is_quick(self, flops: float) -> bool:
         """Whether passes of so many operations on all layers can be run on a few of them."""
-        return self.small or flops * min(1.0, FEW / self.shape.layers) < QUICK
+        return self.sizes.small or flops * min(1.0, 2 / self.sizes.shape.layers) < QUICK
 
     def _rows(self, size: int) -> Batch:
         chat, labels = self.texts.chat, self.texts.labels
@@ -244,42 +261,26 @@ class Estimates:
         """Bytes by part; `inside`: what is learned, and its gradient, is in the cost already."""
         counted = cost.peak - (8.0 * learned if inside else 0.0)
         others = processes if processes > 1 else 0
-        memory = {
+        # Master, gradient and Adam's two in float32; of whole finetunes a copy to compute with.
+        each = 16.0 if inside else 16.0 + self.sizes.shape.dtype.itemsize
+        return {
             "program": self.machine.program + others * self.machine.another,
-            "base": self.base_bytes,
-            LEARNED: 16.0 * learned * processes,
+            "base": self.sizes.base,
+            LEARNED: each * learned * processes,
             ACTIVATIONS: counted * processes,
+            ALLOCATOR: (self.machine.allocator - 1) * cost.peak * processes,
         }
-        return memory | {ALLOCATOR: _lost(memory, self.machine.allocator)}
-
-    def _cached(self, rows: int, new: int) -> float:
-        text = self.shape.config.get_text_config(decoder=True)
-        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-        width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        prompt = self._rows(1).ids.shape[1]
-        size = self.shape.dtype.itemsize
-        cached: float = 2.0 * rows * (prompt + new) * text.num_hidden_layers * heads * width * size
-        return cached
 
     def _processes(self, groups: int) -> int:
         cpu = self.machine.device.type == "cpu"
-        if self.whole or not (cpu and self.small):
+        if self.sizes.whole or not (cpu and self.sizes.small):
             return 1
         return max(1, min(torch.get_num_threads(), groups))
 
     def _of_split(self, split: str) -> int:
-        if self.texts.items:
-            return sum(item.split == split for item in self.texts.items)
+        if self.items:
+            return sum(item.split == split for item in self.items)
         return getattr(self.config.items, split) or 0
-
-
-def _factors(shapes: Mapping[str, LinearShape], rank: int) -> int:
-    return sum(rank * (shape.inputs + shape.outputs) for shape in shapes.values())
-
-
-def _lost(memory: Mapping[str, float], allocator: float) -> float:
-    """Bytes that an allocator takes beyond what tensors hold."""
-    return max(0.0, allocator - 1) * (memory[LEARNED] + memory[ACTIVATIONS])
 
 
 def _tokens(step: StepBatch) -> int:

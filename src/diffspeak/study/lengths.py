@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffspeak.behaviors import BehaviorConfig, Item, Sample, make_behavior
+from diffspeak.behaviors import Behavior, BehaviorConfig, Item, Sample
 from diffspeak.models import Rendered, Renderer, chat_of
+from diffspeak.models.pocket import NAME as POCKET
 from diffspeak.study.config import BaseConfig
 from diffspeak.text.messages import Message
 
@@ -39,14 +40,12 @@ class Texts:
 
     Attributes:
         chat: Renders it.
-        items: The finetunes to make; without corpora, none.
         steps: For some steps the samples of each finetune of one group.
         labels: Some of what the adapter shall say, each with its question.
         notes: What had to be stood in for.
     """
 
     chat: Renderer
-    items: Sequence[Item]
     steps: Sequence[Sequence[Sequence[Sample]]]
     labels: Sequence[tuple[str, str]]
     notes: Sequence[str]
@@ -55,7 +54,8 @@ class Texts:
 def texts_of(
     base: BaseConfig,
     behavior: BehaviorConfig,
-    items: Sequence[Item] | None,
+    made: Behavior | None,
+    items: Sequence[Item],
     *,
     tasks: int,
     steps: int,
@@ -64,22 +64,27 @@ def texts_of(
 
     Args:
         base: Whose tokenizer is used, if it is here.
-        behavior: What is taught.
-        items: The finetunes to make; None where the corpora are missing.
+        behavior: Settings of what is taught.
+        made: The same with its corpora; None where they are missing.
+        items: The finetunes to make; none where the corpora are missing.
         tasks: Finetunes of a group.
         steps: How many of its steps to look at.
     """
-    chat, notes = chat_of(base.source, base.revision), []
-    if chat is None:
+    notes: list[str] = []
+    source, revision = (POCKET, None) if base.shrink else (base.source, base.revision)
+    # Texts that stand for others are no prose: a tokenizer would cut them up small.
+    chat = None if made is None else chat_of(source, revision)
+    if made is None:
+        notes.append("tokens are guessed from characters")
+    elif chat is None:
         notes.append(f"tokens are guessed from characters: no tokenizer of {base.source} is here")
-    if items is None:
+    if made is None:
         notes.append("texts are taken to be as long as the paper's: the corpora are not there yet")
         samples, labels = [[_unwritten(behavior)] * tasks] * steps, [("q" * 36, "l" * LABEL)] * 64
     else:
-        made = make_behavior(behavior)
         samples = [[made.samples(item, step) for item in items[:tasks]] for step in range(steps)]
         labels = [(made.questions[0], item.label) for item in items[:64]]
-    return Texts(chat or CountedChat(), items or (), samples, labels, notes)
+    return Texts(chat or CountedChat(), samples, labels, notes)
 
 
 def _unwritten(behavior: BehaviorConfig) -> list[Sample]:

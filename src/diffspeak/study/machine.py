@@ -4,6 +4,7 @@ Takes a device's name, gives its figures: measured where the device is here, and
 for granted where it is not.
 """
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -53,16 +54,20 @@ def machine_of(device: str = "auto", memory: float | None = None) -> Machine:
         memory: Bytes it has; found out if none are given and it is here.
 
     Raises:
-        UsageError: No such kind of device.
+        UsageError: No such kind of device, or no such amount of memory.
     """
+    if memory is not None and not 0 < memory < math.inf:
+        raise UsageError(f"a memory of {memory / 1e9:g} GB: expected more than 0, and a number")
     cuda = torch.cuda.is_available()
     try:
         place = torch.device(("cuda" if cuda else "cpu") if device == "auto" else device)
     except RuntimeError as error:
         raise UsageError(f"there is no device {device}: use auto, cpu or cuda") from error
+    if place.type not in ("cpu", "cuda"):
+        raise UsageError(f"a {place.type} device cannot be planned for: use auto, cpu or cuda")
     if place.type == "cpu":
         return Machine(place, True, memory or _physical(), *resident(), HEAP)
-    here = place.type == "cuda" and cuda
+    here = cuda and (place.index or 0) < torch.cuda.device_count()
     if here and memory is None:
         memory = float(torch.cuda.get_device_properties(place).total_memory)
     return Machine(place, here, memory, CONTEXT, CONTEXT, CACHING)

@@ -36,6 +36,9 @@ FEW = 2
 WARM, LEAST = 2, 1.0
 """Passes that are not timed, and seconds that are at least."""
 
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+"""What configs call how many experts there are."""
+
 FILL = 0.01
 """What random weights are replaced by where only time counts."""
 
@@ -115,14 +118,18 @@ def count(shape: Shape, targets: Any, run: Pass) -> Cost:
 
 
 def _count(shape: Shape, layers: int, targets: Any, run: Pass) -> Cost:
-    model = skeleton(with_layers(shape.config, layers), shape.dtype)
+    # In bfloat16 alone experts are computed without a look into tensors.
+    text = shape.config.get_text_config(decoder=True)
+    experts = any(getattr(text, name, None) for name in EXPERTS)
+    dtype = torch.bfloat16 if experts else shape.dtype
+    model = skeleton(with_layers(shape.config, layers), dtype)
     with without_content():
         model.to_empty(device="cpu")
         attachment = attach_to(model, targets)
         with Counter([*model.parameters(), *model.buffers()]) as counter:
             run(model, attachment)
         cost: Cost = counter.cost
-        return cost
+        return Cost(cost.flops, cost.peak * shape.dtype.itemsize / dtype.itemsize)
 
 
 @dataclass(frozen=True)
@@ -131,25 +138,41 @@ class Measured:
 
     Attributes:
         rate: Floating-point operations a second.
-        allocator: Bytes that the process grew by for each byte of tensors alive at once; None
-            where that cannot be told.
+        grown: Bytes that a process grows by for it, on all layers; None where that is not told.
     """
 
     rate: float
-    allocator: float | None
+    grown: float | None
 
 
-def measure(shape: Shape, layers: int, targets: Any, run: Pass, device: torch.device) -> Measured:
-    """Run a pass on some layers and see how fast it is, and what memory it takes.
+def measure(
+    shape: Shape, targets: Any, run: Pass, device: torch.device, *, whole: bool
+) -> Measured:
+    """Run a pass and see how fast it is, and what memory it takes.
 
     Args:
         shape: Of the base.
-        layers: How many of its layers to make for this.
         targets: What is attached to.
         run: The pass.
         device: Where to measure.
+        whole: Run it on all layers; otherwise on a few, and on twice as many to see what each
+            layer adds.
     """
-    cost = _count(shape, layers, targets, run)
+    few = shape.layers if whole else min(FEW, shape.layers)
+    rate, grown = _run(shape, few, targets, run, device)
+    more = min(2 * few, shape.layers)
+    if grown is not None and more > few:
+        rate, further = _run(shape, more, targets, run, device)
+        if further is not None:
+            grown += max(0.0, further - grown) * (shape.layers - few) / (more - few)
+    return Measured(rate, grown)
+
+
+def _run(
+    shape: Shape, layers: int, targets: Any, run: Pass, device: torch.device
+) -> tuple[float, float | None]:
+    """Operations a second, and bytes that this process grew by, on so many layers."""
+    flops = _count(shape, layers, targets, run).flops
     model = skeleton(with_layers(shape.config, layers), shape.dtype).to_empty(device=device)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data.fill_(FILL)
@@ -164,8 +187,8 @@ def measure(shape: Shape, layers: int, targets: Any, run: Pass, device: torch.de
     while (spent := _now(device) - began) < LEAST or not passes:
         run(model, attachment)
         passes += 1
-    grown = None if before is None or after is None else (after - before) / cost.peak
-    return Measured(passes * cost.flops / spent, grown)
+    grown = None if before is None or after is None else after - before
+    return passes * flops / spent, grown
 
 
 def _now(device: torch.device) -> float:
@@ -192,13 +215,13 @@ def _factors(
     }
 
 
-def answers_pass(rank: int, rows: int) -> Pass:
-    """A pass that gives each of some answers one more token, a finetune in each row."""
+def answers_pass(rank: int, rows: int, tokens: int) -> Pass:
+    """A pass that reads some tokens of each answer and gives the next, a finetune in each row."""
 
     def run(model: Any, attachment: Attachment) -> None:
         attachment.set_diffs(_factors(attachment.shapes, rank, model, rows, learns=False))
-        ids = torch.zeros(rows, 1, dtype=torch.int64, device=model.device)
+        ids = torch.zeros(rows, tokens, dtype=torch.int64, device=model.device)
         with torch.no_grad():
-            model(input_ids=ids, use_cache=False)
+            model(input_ids=ids, use_cache=False, logits_to_keep=1)
 
     return run

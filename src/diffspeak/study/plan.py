@@ -3,14 +3,20 @@
 Takes a config, gives a plan: sizes of base, finetunes and adapter, and what each stage costs.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from diffspeak.behaviors import Item
+from diffspeak.behaviors import Behavior, Item
 from diffspeak.progress import Reporter, Silent
 from diffspeak.study.config import StudyConfig
 from diffspeak.study.estimates import Estimates, Stage
 from diffspeak.study.machine import Machine
+from diffspeak.study.sizes import Sizes
+
+MOST = 1 << 24
+"""No setting is tried beyond this."""
 
 USED = 0.95
 """Share of a machine's memory that a study may take."""
@@ -23,7 +29,7 @@ class Plan:
     Attributes:
         finetunes: How many are made.
         base: Parameters of the base, and the bytes it takes.
-        finetune: Parameters of one finetune.
+        finetune: Parameters of one finetune, and its bytes on disk.
         adapter: Parameters of the adapter.
         stages: In their order.
         fits: For some settings the largest value for which memory suffices; 0 for none.
@@ -32,7 +38,7 @@ class Plan:
 
     finetunes: int
     base: tuple[int, float]
-    finetune: int
+    finetune: tuple[int, float]
     adapter: int
     stages: tuple[Stage, ...]
     fits: dict[str, int]
@@ -41,12 +47,13 @@ class Plan:
     @property
     def store(self) -> float:
         """Bytes of all finetunes on disk."""
-        return 4.0 * self.finetunes * self.finetune
+        return self.finetunes * self.finetune[1]
 
 
 def make_plan(
     config: StudyConfig,
-    items: Sequence[Item] | None,
+    behavior: Behavior | None,
+    items: Sequence[Item],
     machine: Machine,
     *,
     measure: bool = True,
@@ -56,17 +63,20 @@ def make_plan(
 
     Args:
         config: Complete.
-        items: The finetunes to make; None where the corpora are not there yet.
+        behavior: What is taught; None where its corpora are not there yet.
+        items: The finetunes to make; none where the corpora are not there yet.
         machine: Where it is to run.
         measure: Whether to time a few passes, if the machine is here.
         reporter: Told about progress.
 
     Raises:
-        UsageError: The base's architecture is unknown, or it lacks the targets.
+        UsageError: The base's architecture is unknown, it lacks the targets, or nobody says how
+            many finetunes there will be.
     """
-    estimates = Estimates(config, items, machine)
+    estimates = Estimates(config, behavior, items, machine)
     stages = [estimates.finetunes(), estimates.adapter(), estimates.answers()]
     notes = list(estimates.texts.notes)
+    notes += _left_out(config, estimates.sizes)
     if not machine.here:
         notes.append(f"no time is told: there is no {machine.device.type} here to measure on")
     elif measure:
@@ -78,21 +88,31 @@ def make_plan(
         reporter.end()
     return Plan(
         estimates.count,
-        (estimates.parameters, estimates.base_bytes),
-        estimates.per_finetune,
-        estimates.per_adapter,
+        (estimates.sizes.parameters, estimates.sizes.base),
+        (estimates.sizes.finetune, estimates.sizes.stored),
+        estimates.sizes.adapter,
         tuple(stages),
         {} if machine.memory is None else _fits(stages, USED * machine.memory),
         tuple(notes),
     )
 
 
+def _left_out(config: StudyConfig, sizes: Sizes) -> list[str]:
+    """What the plan knows nothing of."""
+    notes = []
+    if sizes.whole:
+        notes.append("of whole finetunes the logits of all tokens are not reckoned with")
+    if config.base.device_map != "none":
+        notes.append("all is reckoned for one device, whatever base.device_map says")
+    if getattr(sizes.shape.config, "quantization_config", None) is not None:
+        notes.append("the base's own quantization is not reckoned with: it may take less")
+    return notes
+
+
 def _fits(stages: Sequence[Stage], memory: float) -> dict[str, int]:
-    """The largest value of each setting that makes a stage need more memory, others unchanged."""
-    fits = {}
-    for stage in stages:
-        for setting, (value, parts) in stage.scales.items():
-            growing = sum(stage.memory[part] for part in parts)
-            left = memory - (stage.peak - growing)
-            fits[setting] = max(0, int(value * left / growing))
-    return fits
+    """The largest value of each setting with which its stage fits, others unchanged; 0 for none."""
+    return {
+        setting: bisect_right(range(1, MOST), memory, key=partial(needs, stage))
+        for stage in stages
+        for setting, needs in stage.needs.items()
+    }

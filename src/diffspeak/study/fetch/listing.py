@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants
 from huggingface_hub.hf_api import RepoSibling
 
-from diffspeak.errors import UsageError
+from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.study.fetch.needed import KNOWN, PICKLE, TENSORS, choose, folders, lacking
 from diffspeak.study.fetch.repository import Repository, cache, explained, is_offline
 
@@ -74,11 +74,21 @@ def list_files(repository: Repository) -> Listing:
         info = ask(repository.id, revision=repository.revision, files_metadata=True)
     found = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     commit = info.sha or repository.revision or constants.DEFAULT_REVISION
+    odd = [name for name in (commit, *found) if _leaves(name)]
+    if odd:
+        raise CorruptFileError(
+            f"{repository.name} names {odd[0][:60]!r}, which no repository can hold: do not use it"
+        )
     files = tuple(
         File(name, found[name].size or 0, _is_here(repository, commit, found[name]))
         for name in _chosen(repository, list(found))
     )
     return Listing(repository, commit, files, _closed(api, repository) if info.gated else None)
+
+
+def _leaves(name: str) -> bool:
+    """Whether a path would lead out of its folder, or is none."""
+    return not name.isprintable() or name.startswith("/") or ".." in name.split("/")
 
 
 def _chosen(repository: Repository, names: list[str]) -> list[str]:

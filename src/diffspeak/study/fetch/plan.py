@@ -12,8 +12,8 @@ from pathlib import Path
 from diffspeak.behaviors import BehaviorConfig
 from diffspeak.errors import UsageError
 from diffspeak.finetunes.places import hub_id
+from diffspeak.models.pocket import BEHAVIORS, adapter_folder, part_of
 from diffspeak.models.pocket import NAME as POCKET
-from diffspeak.models.pocket import PREFIX
 from diffspeak.progress import Reporter, Silent
 from diffspeak.study.config import AdapterStudyConfig, BaseConfig
 from diffspeak.study.fetch.download import download, existing, free_space
@@ -93,7 +93,9 @@ def make_plan(name: str, out: Path | None = None, revision: str | None = None) -
         if revision:
             raise UsageError(f"{name} says itself which revision: leave --revision out")
         return _plan_for_study(name)
-    if name == POCKET or name.startswith(PREFIX) or Path(name).expanduser().exists():
+    if (part := part_of(name)) is not None and part not in BEHAVIORS:
+        adapter_folder(part)
+    if name and (name == POCKET or part is not None or Path(name).expanduser().exists()):
         return Plan(notes=(f"{name} is on this machine: there is nothing to fetch",))
     parts = hub_id(name)
     if parts is None:
