@@ -1,12 +1,31 @@
-"""How well descriptions fit: methods, scores, tables."""
+"""How well descriptions fit: methods, guessers, judges, scores, tables."""
 
+from diffspeak.evaluate.guessers import Evidence, Guesser, LLMGuesser, LocalGuesser
+from diffspeak.evaluate.judges import (
+    Embedder,
+    ExactJudge,
+    Judge,
+    LLMJudge,
+    LocalJudge,
+    SentenceEmbedder,
+)
 from diffspeak.evaluate.methods import described, direct_question, likeliest
 from diffspeak.evaluate.scores import Pair, Row, exact, mean_rate, named, rate
 from diffspeak.evaluate.tables import table_lines, write_table
 
 __all__ = [
+    "Embedder",
+    "Evidence",
+    "ExactJudge",
+    "Guesser",
+    "Judge",
+    "LLMGuesser",
+    "LLMJudge",
+    "LocalGuesser",
+    "LocalJudge",
     "Pair",
     "Row",
+    "SentenceEmbedder",
     "described",
     "direct_question",
     "exact",

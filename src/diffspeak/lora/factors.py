@@ -92,6 +92,11 @@ class LowRank:
         """Whether all its numbers are finite, bool `[...]`."""
         return self.A.isfinite().flatten(-2).all(-1) & self.B.isfinite().flatten(-2).all(-1)
 
+    def norm(self) -> Tensor:
+        """Frobenius norm of the change, `[...]` float64; nothing dense is made for it."""
+        inner = (self.B.mT.double() @ self.B.double()) * (self.A.double() @ self.A.mT.double()).mT
+        return abs(self.scaling) * inner.sum((-2, -1)).clamp_min(0).sqrt()
+
     def dense(self) -> Tensor:
         """The change itself, `[..., out, in]`."""
         return self.scaling * (self.B @ self.A)
