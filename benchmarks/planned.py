@@ -65,17 +65,11 @@ class Case:
     sets: tuple[str, ...]
 
 
-FEW = ("items.train=24", "items.validation=0", "items.test=0", "diffs.probes=2", "diffs.steps=6")
-ADAPTER = ("adapter.epochs=4", "adapter.validation=0")
+FEW = ("items.train=24", "items.validation=0", "items.test=0", "diffs.probes=2", "diffs.steps=3")
+ADAPTER = ("adapter.epochs=2", "adapter.validation=0")
 CASES = (
-    Case("pocket base, finetunes", "finetunes", None, (*FEW, "items.train=48")),
+    Case("pocket base, finetunes", "finetunes", None, (*FEW, "items.train=48", "diffs.steps=20")),
     Case("45M, finetunes", "finetunes", WIDE, (*FEW, "items.train=8", "diffs.tasks=8")),
-    Case(
-        "45M, finetunes, smaller passes",
-        "finetunes",
-        WIDE,
-        (*FEW, "items.train=8", "diffs.tasks=8", "diffs.max_tokens=1024"),
-    ),
     Case(
         "45M, finetunes, checkpointing",
         "finetunes",

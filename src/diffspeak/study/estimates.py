@@ -228,9 +228,11 @@ class Estimates:
         finally:
             torch.set_num_threads(before)
         memory = dict(stage.memory)
-        if found.grown is not None and stage.whole_pass:
-            live = stage.processes * found.grown - memory[LEARNED] / 2 - memory[ACTIVATIONS]
-            memory[ALLOCATOR] = max(0.0, live)
+        if found.allocator is not None and stage.whole_pass:
+            counted = memory[LEARNED] / 2 + memory[ACTIVATIONS]
+            # Where little is kept of each layer, the heap grows by more than in proportion.
+            grown = max(found.allocator * counted, stage.processes * found.grown)
+            memory[ALLOCATOR] = max(0.0, grown - counted)
         seconds = stage.flops / (found.rate * stage.processes)
         return replace(stage, seconds=seconds, memory=memory)
 

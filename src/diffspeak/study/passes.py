@@ -138,11 +138,14 @@ class Measured:
 
     Attributes:
         rate: Floating-point operations a second.
-        grown: Bytes that a process grows by for it, on all layers; None where that is not told.
+        allocator: Bytes that a process grew by for each byte of tensors alive at once, on few
+            layers; None where that is not told.
+        grown: Bytes that it would grow by on all layers, by what each of a few adds.
     """
 
     rate: float
-    grown: float | None
+    allocator: float | None
+    grown: float
 
 
 def measure(
@@ -159,20 +162,20 @@ def measure(
             layer adds.
     """
     few = shape.layers if whole else min(FEW, shape.layers)
-    rate, grown = _run(shape, few, targets, run, device)
+    rate, grown, peak = _run(shape, few, targets, run, device)
     more = min(2 * few, shape.layers)
-    if grown is not None and more > few:
-        rate, further = _run(shape, more, targets, run, device)
-        if further is not None:
-            grown += max(0.0, further - grown) * (shape.layers - few) / (more - few)
-    return Measured(rate, grown)
+    if grown is None or more == few:
+        return Measured(rate, grown and grown / peak, grown or 0.0)
+    rate, further, _ = _run(shape, more, targets, run, device)
+    each = max(0.0, (further or 0.0) - grown) / (more - few)
+    return Measured(rate, grown / peak, grown + each * (shape.layers - few))
 
 
 def _run(
     shape: Shape, layers: int, targets: Any, run: Pass, device: torch.device
-) -> tuple[float, float | None]:
-    """Operations a second, and bytes that this process grew by, on so many layers."""
-    flops = _count(shape, layers, targets, run).flops
+) -> tuple[float, float | None, float]:
+    """Operations a second, bytes that this process grew by, and those counted, on some layers."""
+    cost = _count(shape, layers, targets, run)
     model = skeleton(with_layers(shape.config, layers), shape.dtype).to_empty(device=device)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data.fill_(FILL)
@@ -188,7 +191,7 @@ def _run(
         run(model, attachment)
         passes += 1
     grown = None if before is None or after is None else after - before
-    return passes * flops / spent, grown
+    return passes * cost.flops / spent, grown, cost.peak
 
 
 def _now(device: torch.device) -> float:
