@@ -1,41 +1,47 @@
-"""Ways to a guess at what a finetune was taught: ask it directly, or through the adapter.
+"""Through the adapter: base + finetune + adapter, asked what was changed. The method itself.
 
-Takes finetunes with known labels, gives (truth, guess) pairs. More methods will stand here, each
-a finetune -> guess.
+Takes finetunes, gives what the adapter says of each, or which of some labels it finds likeliest.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from diffspeak.adapter import Adapter, ask
+from diffspeak.adapter import Adapter
+from diffspeak.evaluate.methods.method import Guess
 from diffspeak.evaluate.scores import Pair
 from diffspeak.finetunes import NOTHING, Finetune, put_on
 from diffspeak.interpret import Description, Interpreter
-from diffspeak.models import (
-    Base,
-    Batch,
-    Decoding,
-    Readout,
-    attach_to,
-    make_batch,
-    readout_of,
-)
+from diffspeak.models import Base, Batch, Decoding, Readout, make_batch, readout_of
 from diffspeak.text.messages import Message
 
 
-def direct_question(
-    base: Base, finetunes: Sequence[Finetune], question: str, decoding: Decoding
-) -> list[Pair]:
-    """Ask each finetune itself, without the adapter ("base question" in the paper)."""
-    attachment = attach_to(base.model)
-    try:
-        prompt = base.chat.prompt((Message("user", question),))
-        answers = ask(base, attachment, finetunes, [prompt] * len(finetunes), decoding)
-    finally:
-        attachment.detach()
-    return [(f.label or "", a.text) for f, a in zip(finetunes, answers, strict=True)]
+@dataclass(frozen=True)
+class DIT:
+    """Diff Interpretation Tuning (arXiv 2510.05092).
+
+    Attributes:
+        base: Of finetunes and adapter; nothing attached.
+        adapter: Trained on that base.
+        question: What to ask; the adapter's first question if none is given.
+        decoding: Greedy with 64 tokens by default.
+    """
+
+    base: Base
+    adapter: Adapter
+    question: str | None = None
+    decoding: Decoding = Decoding()
+    name: str = "DIT"
+
+    def guess(self, finetunes: Sequence[Finetune]) -> list[Guess]:
+        """The description of each, with how sure the adapter is; see `Method`."""
+        with Interpreter(self.base, self.adapter) as interpreter:
+            told = interpreter.describe(finetunes, self.question, self.decoding)
+        return [
+            Guess(d.text, (f"{d.mean_logprob:.2f} nats/token, lift {d.lift:+.2f}",)) for d in told
+        ]
 
 
 def described(

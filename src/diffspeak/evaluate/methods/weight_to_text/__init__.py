@@ -1,0 +1,19 @@
+"""Weight-to-text: a learned projection makes soft tokens of a diff, the frozen base reads them."""
+
+from diffspeak.evaluate.methods.weight_to_text.config import WeightToTextConfig
+from diffspeak.evaluate.methods.weight_to_text.method import WeightToText
+from diffspeak.evaluate.methods.weight_to_text.saved import (
+    Projection,
+    load_projection,
+    save_projection,
+)
+from diffspeak.evaluate.methods.weight_to_text.train import train_weight_to_text
+
+__all__ = [
+    "Projection",
+    "WeightToText",
+    "WeightToTextConfig",
+    "load_projection",
+    "save_projection",
+    "train_weight_to_text",
+]
