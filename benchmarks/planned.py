@@ -70,13 +70,13 @@ ADAPTER = ("adapter.epochs=2", "adapter.validation=0")
 CASES = (
     Case("pocket base, finetunes", "finetunes", None, (*FEW, "items.train=48", "diffs.steps=20")),
     Case("45M, finetunes", "finetunes", WIDE, (*FEW, "items.train=8", "diffs.tasks=8")),
+    Case("Gemma 3 of 15M, finetunes", "finetunes", GEMMA, (*FEW, "diffs.rank=8")),
     Case(
         "45M, finetunes, checkpointing",
         "finetunes",
         WIDE,
         (*FEW, "items.train=8", "diffs.tasks=8", "diffs.checkpointing=true"),
     ),
-    Case("Gemma 3 of 15M, finetunes", "finetunes", GEMMA, (*FEW, "diffs.rank=8")),
     Case("45M, adapter", "adapter", WIDE, (*FEW, *ADAPTER, "adapter.batch=24")),
 )
 
@@ -90,14 +90,18 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for number, case in enumerate(CASES):
             rows += list(_compared(case, Path(folder) / str(number)))
+            _write(page, rows)
+
+
+def _write(page: Path, rows: Sequence[Row]) -> None:
     write_table(
         page,
         "What `diffspeak plan` tells, beside what a run takes",
         rows,
         {
             "How": "Memory is the largest sum over a run's processes of what each holds "
-            "(proportional set size), looked at twenty times a second. A ratio is planned over "
-            f"measured. On a CPU; `{sys.platform}`, {os.cpu_count()} cores.",
+            "(proportional set size), looked at twenty times a second; it is planned with what "
+            f"`plan` measures. On a CPU; `{sys.platform}`, {os.cpu_count()} cores.",
             "Versions": [f"{name} {version}" for name, version in library_versions().items()],
         },
     )
