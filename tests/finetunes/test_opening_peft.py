@@ -134,7 +134,8 @@ def test_what_needs_more_than_the_folder_is_refused_by_name(base, folder, change
 @pytest.mark.parametrize("dora", [False, True])
 def test_targets_that_mean_nothing_are_refused(base, folder, changes, dora):
     config(folder, use_dora=dora, **changes)
-    with pytest.raises(DiffspeakError, match=r"names no targets|is no pattern|cannot be merged|disagree|lacks"):
+    message = r"names no targets|is no pattern|cannot be merged|disagree|lacks"
+    with pytest.raises(DiffspeakError, match=message):
         load_finetune(folder, base)
 
 
