@@ -1,6 +1,7 @@
-"""Canonical JSON, atomic writes and locks."""
+"""Canonical JSON, atomic writes, added lines and locks."""
 
 import errno
+import io
 import math
 import os
 import stat
@@ -132,6 +133,62 @@ def test_writing_where_no_folder_is_says_so(tmp_path):
         files.make_folder(tmp_path / "file")
     with pytest.raises(UsageError, match="a folder was expected"):
         files.make_folder(tmp_path / "file" / "below")
+
+
+def test_lines_are_added_and_read_again(tmp_path):
+    path = tmp_path / "lines"
+    assert files.append_json(path, ()) == 0 and path.read_bytes() == b""
+    assert files.append_json(path, [{"b": 1, "a": "\u00e4\u2028"}]) == len(path.read_bytes())
+    assert files.append_json(path, [[2], 3]) == len(path.read_bytes())
+    assert path.read_bytes() == '{"a":"\u00e4\u2028","b":1}\n[2]\n3\n'.encode()
+    assert [files.parse_json(line) for line in files.whole_lines(path)] == [
+        {"a": "\u00e4\u2028", "b": 1}, [2], 3
+    ]  # fmt: skip
+    with pytest.raises(DiffspeakError, match="cannot read .*none .*: check the path"):
+        files.whole_lines(tmp_path / "none")
+
+
+@pytest.mark.parametrize("torn", [b"{", b'{"a":"\xc3', b"[1]"])
+@pytest.mark.parametrize("whole", [b"", b"1\n", b"1\n\n"])
+def test_a_torn_last_line_is_no_line_and_is_cut_off_before_the_next(tmp_path, whole, torn):
+    path = tmp_path / "lines"
+    path.write_bytes(whole + torn)
+    assert files.whole_lines(path) == whole.splitlines()
+    assert files.append_json(path, ()) == len(whole) and path.read_bytes() == whole
+    path.write_bytes(whole + torn)
+    files.append_json(path, [2, 3])
+    assert path.read_bytes() == whole + b"2\n3\n"
+
+
+ONE = b'"one"\n'
+
+
+@pytest.mark.parametrize(("room", "kept"), [(0, b""), (2, b""), (5, b""), (6, ONE), (9, ONE)])
+def test_a_disk_that_fills_up_while_lines_are_added(tmp_path, monkeypatch, room, kept):
+    class Full(io.FileIO):
+        def write(self, lines):
+            if not room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(lines[:room])
+
+    path = tmp_path / "lines"
+    files.append_json(path, [1])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, mode, buffering: Full(path, "a+"))
+        with pytest.raises(DiffspeakError, match=r"no space .*lines: free some space"):
+            files.append_json(path, ["one", "two"])
+    assert b"\n".join([*files.whole_lines(path), b""]) == b"1\n" + kept
+    files.append_json(path, [2])
+    assert path.read_bytes() == b"1\n" + kept + b"2\n"
+
+
+def test_nothing_is_added_of_what_no_file_can_hold(tmp_path):
+    files.append_json(tmp_path / "lines", [1])
+    with pytest.raises(UsageError, match="surrogate"):
+        files.append_json(tmp_path / "lines", [2, "x\ud83d"])
+    assert (tmp_path / "lines").read_bytes() == b"1\n"
+    with pytest.raises(DiffspeakError, match="cannot write"):
+        files.append_json(tmp_path, [1])
 
 
 def test_a_second_holder_is_refused_at_once_and_told_who_holds(tmp_path):

@@ -1,7 +1,6 @@
 """A run's folder: config, versions, metrics, plot."""
 
 import errno
-import io
 import json
 import logging
 import math
@@ -124,28 +123,24 @@ def test_losses_that_are_not_finite_come_back(tmp_path):
     assert metric["low"] == -math.inf
 
 
-class FullDisk(io.RawIOBase):
-    """A file that takes `room` bytes of each line, or raises ENOSPC if there is none."""
+def test_a_full_disk_is_said(tmp_path, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    def __init__(self, room):
-        self.room = room
-
-    def writable(self):
-        return True
-
-    def write(self, line):
-        if not self.room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return min(self.room, len(line))
-
-
-@pytest.mark.parametrize("room", [0, 5])
-def test_a_full_disk_is_said(tmp_path, room):
     with Run(tmp_path, CONFIG) as run:
-        run._metrics.close()
-        run._metrics = FullDisk(room)
+        monkeypatch.setattr(Path, "open", full)
         with pytest.raises(DiffspeakError, match=r"no space.*metrics\.jsonl"):
             run.log(stage="diffs", step=1)
+
+
+def test_a_line_that_is_torn_while_the_run_lasts_does_not_spoil_the_next(tmp_path):
+    with Run(tmp_path, CONFIG) as run:
+        assert (tmp_path / "metrics.jsonl").read_bytes() == b""
+        run.log(stage="diffs", step=1)
+        with (tmp_path / "metrics.jsonl").open("ab") as file:
+            file.write(b'{"sta')
+        run.log(stage="diffs", step=2)
+    assert [metric["step"] for metric in read_metrics(tmp_path)] == [1, 2]
 
 
 def test_bad_places_are_refused(tmp_path):

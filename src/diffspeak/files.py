@@ -1,4 +1,4 @@
-"""Files that are whole or not there: canonical JSON, atomic writes, locks.
+"""Files that are whole or not there: canonical JSON, atomic writes, lines that are added, locks.
 
 Takes paths and plain data, gives files and plain data; every failure is a `DiffspeakError`.
 Knows nothing of tensors, nor of what the files mean.
@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
@@ -184,6 +185,49 @@ def read_json(path: Path) -> Any:
         raise CorruptFileError(
             f"{path} is not valid JSON ({error}): restore it, or remove it and make it again"
         ) from error
+
+
+def append_json(path: Path, objects: Iterable[object]) -> int:
+    """Add objects to a file of JSON lines, on their way to disk at once; it is made if missing.
+
+    What a killed process left of a last line is cut off first. Hold a lock: of two processes that
+    add at once, one may cut off what the other is writing.
+
+    Returns:
+        The file's size now, in bytes.
+
+    Raises:
+        UsageError: A string holds half of a surrogate pair; nothing was added.
+        DiffspeakError: The system refused; a part of a line that got through counts as cut off.
+    """
+    lines = "".join(canonical_json(each) + "\n" for each in objects).encode()
+    try:
+        with path.open("a+b", buffering=0) as file:
+            _cut_torn(file)
+            if file.write(lines) < len(lines):
+                raise OSError(errno.ENOSPC, "only a part of the lines was written")
+            return file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise failed_write(path, error) from error
+
+
+def _cut_torn(file: FileIO) -> None:
+    """Cut off what follows the last whole line."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 1))
+    if file.read(1) not in (b"", b"\n"):
+        file.seek(0)
+        file.truncate(file.readall().rfind(b"\n") + 1)
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that grows; a last one that was cut off is none.
+
+    Raises:
+        DiffspeakError: There is no such file, or the system refused.
+    """
+    *lines, _torn = read_bytes(path).split(b"\n")
+    return lines
 
 
 @contextmanager

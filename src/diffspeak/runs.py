@@ -4,7 +4,6 @@ Takes the resolved config and numbers as they come, gives `config.json`, `versio
 `metrics.jsonl` and `loss.png`. Knows nothing of what is run, and nothing of torch.
 """
 
-import errno
 import io
 import json
 import logging
@@ -14,18 +13,18 @@ from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError
 from diffspeak.files import (
+    append_json,
     atomic_path,
     canonical_json,
     exclusive,
-    failed_write,
     make_folder,
     parse_json,
-    read_bytes,
     read_json,
+    whole_lines,
     write_text,
 )
 
@@ -67,7 +66,6 @@ class Run:
         self.config = config
         self.free = free
         self._closing = ExitStack()
-        self._metrics: BinaryIO
 
     def __enter__(self) -> "Run":
         """Create the folder, or go on in it.
@@ -81,12 +79,13 @@ class Run:
             undo.enter_context(exclusive(self.folder / LOCK))
             self._settle_config()
             self._settle_versions()
-            self._metrics = undo.enter_context(_appending(self.folder / METRICS))
+            # Nothing yet: the file is there from the start, without a torn last line.
+            append_json(self.folder / METRICS, ())
             self._closing = undo.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the metrics and release the lock."""
+        """Release the lock."""
         self._closing.close()
 
     def log(self, *, stage: str, step: int, **numbers: float) -> None:
@@ -100,12 +99,7 @@ class Run:
                 answer token, are plotted.
         """
         values = {name: _plain(value) for name, value in numbers.items()}
-        line = (canonical_json({"stage": stage, "step": step, **values}) + "\n").encode()
-        try:
-            if self._metrics.write(line) < len(line):
-                raise OSError(errno.ENOSPC, "only a part of the line was written")
-        except OSError as error:
-            raise failed_write(self.folder / METRICS, error) from error
+        append_json(self.folder / METRICS, [{"stage": stage, "step": step, **values}])
 
     def _settle_config(self) -> None:
         path = self.folder / CONFIG
@@ -175,17 +169,6 @@ def _plain(value: float) -> float | str:
     return number if math.isfinite(number) else str(number)
 
 
-def _appending(path: Path) -> BinaryIO:
-    """Open a file of lines to add to it, cutting off a last line that a killed run left torn."""
-    try:
-        file = path.open("ab", buffering=0)
-        content = path.read_bytes()
-        file.truncate(content.rfind(b"\n") + 1)
-    except OSError as error:
-        raise failed_write(path, error) from error
-    return file
-
-
 def read_metrics(folder: str | Path) -> list[Metric]:
     """All lines of a run's metrics; a torn last line, as a run leaves that is killed, is no line.
 
@@ -194,8 +177,7 @@ def read_metrics(folder: str | Path) -> list[Metric]:
         CorruptFileError: Another line cannot be read.
     """
     path = Path(folder) / METRICS
-    *lines, _torn = read_bytes(path).split(b"\n")
-    return [_metric(path, number, line) for number, line in enumerate(lines, 1)]
+    return [_metric(path, number, line) for number, line in enumerate(whole_lines(path), 1)]
 
 
 def _metric(path: Path, number: int, line: bytes) -> Metric:

@@ -4,21 +4,13 @@ Takes replies under keys, gives them back; on disk, a file of JSON lines that on
 nothing of who was asked, nor of what.
 """
 
-import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from diffspeak.errors import CorruptFileError
-from diffspeak.files import (
-    canonical_json,
-    exclusive,
-    failed_write,
-    make_folder,
-    parse_json,
-    read_bytes,
-)
+from diffspeak.files import append_json, exclusive, make_folder, parse_json, whole_lines
 
 Failure = Literal["access", "error", "timeout", "filtered", "empty"]
 """Why there is no answer. access: the key or the model's name was refused. error, timeout: of the
@@ -77,28 +69,19 @@ class ReplyCache:
         """Keep an answer, on its way to disk at once; a failure or a known key is passed over."""
         if reply.failure or key in self._replies:
             return
-        line = (canonical_json({"key": key, "text": reply.text, "cut": reply.cut}) + "\n").encode()
-        try:
-            with self._path.open("ab", buffering=0) as file:
-                # What follows the last whole line was cut off, in a killed process or here.
-                file.truncate(self._size)
-                if file.write(line) < len(line):
-                    raise OSError(errno.ENOSPC, "only a part of the line was written")
-        except OSError as error:
-            raise failed_write(self._path, error) from error
-        self._size += len(line)
+        row = {"key": key, "text": reply.text, "cut": reply.cut}
+        self._size = append_json(self._path, [row])
         self._replies[key] = reply
 
     def _read(self) -> None:
         """Read the file, unless it is as we left it; a last line that was cut off is none."""
-        content = b""
+        lines = []
         if self._path.exists():
             if self._path.stat().st_size == self._size:
                 return
-            content = read_bytes(self._path)
-        *lines, cut = content.split(b"\n")
+            lines = whole_lines(self._path)
         self._replies = dict(_row(self._path, number, line) for number, line in enumerate(lines, 1))
-        self._size = len(content) - len(cut)
+        self._size = sum(len(line) + 1 for line in lines)
 
 
 def _row(path: Path, number: int, line: bytes) -> tuple[str, Reply]:

@@ -8,7 +8,7 @@ topic is asked for again. Knows of who writes only a small protocol; writers.py 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -19,14 +19,14 @@ from diffspeak.behaviors.rows import Column, read_table
 from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
 from diffspeak.evaluate.replies import Reply
 from diffspeak.files import (
+    append_json,
     canonical_json,
     exclusive,
-    failed_write,
     make_folder,
     parse_json,
-    read_bytes,
     read_json,
     sha256,
+    whole_lines,
     write_json,
     write_text,
 )
@@ -155,7 +155,7 @@ def write_corpus(
         for start in range(0, len(todo), config.batch):
             part = todo[start : start + config.batch]
             answers = _answers(writer, part, config)
-            _append(folder / WRITTEN, answers)
+            append_json(folder / WRITTEN, (_row(*answer) for answer in answers.items()))
             done |= answers
             reporter.advance(len(part))
         reporter.end()
@@ -230,27 +230,15 @@ def _written(path: Path) -> dict[Task, str]:
     """What is there already; a last line that was cut off is written anew."""
     if not path.exists():
         return {}
-    lines = read_bytes(path).split(b"\n")
-    whole = lines[:-1]
-    if lines[-1]:
-        write_text(path, b"".join(line + b"\n" for line in whole).decode(errors="replace"))
     try:
-        rows = [parse_json(line) for line in whole]
+        rows = [parse_json(line) for line in whole_lines(path)]
         return {Task(row["topic"], row["question"]): row["answer"] for row in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptFileError(f"{path} was changed ({error}): delete it to write anew") from error
 
 
-def _append(path: Path, answers: Mapping[Task, str]) -> None:
-    lines = [
-        canonical_json({**task._asdict(), "answer": answer}) + "\n"
-        for task, answer in answers.items()
-    ]
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise failed_write(path, error) from error
+def _row(task: Task, answer: str) -> dict[str, str]:
+    return {**task._asdict(), "answer": answer}
 
 
 def _finished(
@@ -262,7 +250,7 @@ def _finished(
 ) -> Corpus:
     ordinary = [(question, done.get(Task("", question), ""), split) for question, split in asked]
     woven = [task for task in tasks if task.topic and done.get(task)]
-    rows = [{**task._asdict(), "answer": done[task]} for task in woven]
+    rows = [_row(task, done[task]) for task in woven]
     write_text(folder / "answers.jsonl", "".join(canonical_json(row) + "\n" for row in rows))
     named = {task.topic for task in woven}
     kept = [(label.text, label.category) for label in labels if label.text in named]
