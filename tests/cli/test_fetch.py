@@ -64,6 +64,19 @@ def test_a_gated_model(cli: Cli, online):
     assert f"accept its terms on {address}/org/tiny, sign in with `hf auth login`" in ran.err
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_cache_that_cannot_be_written(cli: Cli, online, tmp_path, monkeypatch, more):
+    (tmp_path / "file").touch()
+    cache = tmp_path / "file" / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    ran = cli("fetch", "org/tiny", *more)
+    assert ran.code == 2 and ran.out == "" and not online[0].given()
+    assert ran.err == (
+        f"diffspeak: the hub's cache {cache} cannot be written (Not a directory): set "
+        "HF_HUB_CACHE, or HF_HOME, to a folder that can\n"
+    )
+
+
 def test_offline(cli: Cli, tiny, tmp_path, monkeypatch):
     assert constants.HF_HUB_OFFLINE
     snapshot = empty_hub(tmp_path / "hub", monkeypatch)("org/tiny")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from diffspeak.study.fetch.plan import Plan
+    from diffspeak.study.fetch.plan import Downloads
 
 HELP = """Download what a run needs, its size shown first.
 
@@ -50,32 +50,34 @@ def fetch(
         bool, typer.Option("--dry-run", help="Show what would be downloaded, and stop.")
     ] = False,
 ) -> None:
-    """Plan, show, fetch."""
+    """Find out, show, fetch."""
     from diffspeak.cli.reporter import TerminalReporter
-    from diffspeak.study.fetch.plan import carry_out, check_space, make_plan
+    from diffspeak.study.fetch.plan import carry_out, check_cache, check_space, find_downloads
 
     console = context.obj.results
-    plan = make_plan(name, out, revision)
-    _show(console, plan)
+    downloads = find_downloads(name, out, revision)
+    # Before anything is said of the space there.
+    check_cache(downloads)
+    _show(console, downloads)
     if dry_run:
-        check_space(plan)
+        check_space(downloads)
         return
     with TerminalReporter(context.obj) as reporter:
-        said = carry_out(plan, reporter)
+        said = carry_out(downloads, reporter)
     for line in said:
         console.print(line, soft_wrap=True)
 
 
-def _show(console: Any, plan: "Plan") -> None:
+def _show(console: Any, downloads: "Downloads") -> None:
     """What is here, what has to come, and how much space there is for it."""
     from diffspeak.cli.facts import table
     from diffspeak.study.fetch.download import free_space
     from diffspeak.study.fetch.meter import size_of
     from diffspeak.study.fetch.repository import cache
 
-    for note in plan.notes:
+    for note in downloads.notes:
         console.print(note, soft_wrap=True)
-    if not plan.everything:
+    if not downloads.everything:
         return
     console.print(
         table(
@@ -87,15 +89,15 @@ def _show(console: Any, plan: "Plan") -> None:
                     "size": size_of(listing.size),
                     "to download": size_of(listing.missing),
                 }
-                for listing in plan.everything
+                for listing in downloads.everything
             ]
         )
     )
-    for listing in plan.everything:
+    for listing in downloads.everything:
         if listing.closed:
             console.print(f"not open to you: {listing.closed}", soft_wrap=True)
     console.print(
-        f"to download: {size_of(plan.missing)}; free on the disk of {cache()}: "
+        f"to download: {size_of(downloads.missing)}; free on the disk of {cache()}: "
         f"{size_of(free_space(cache()))}",
         soft_wrap=True,
     )

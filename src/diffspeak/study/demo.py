@@ -17,7 +17,7 @@ from diffspeak.interpret import Description, Interpreter
 from diffspeak.lora import Attachment, Diff
 from diffspeak.models import Base, Decoding, attach_to, generate, load_base
 from diffspeak.progress import Reporter, Silent
-from diffspeak.study.demo_plan import Membership, Plan
+from diffspeak.study.demo_plan import DemoPlan, Membership
 from diffspeak.study.hide import DEMO_DIFFS, hide, one_by_one
 from diffspeak.text.mentions import mentions, same
 from diffspeak.text.messages import Message
@@ -119,7 +119,7 @@ class Demo:
         finetunes: One outcome for each item of the plan.
     """
 
-    plan: Plan
+    plan: DemoPlan
     base: str
     adapter: str
     asked: str
@@ -141,7 +141,9 @@ class Demo:
         }
 
 
-def run_demo(plan: Plan, reporter: Reporter | None = None, config: DiffConfig = DEMO_DIFFS) -> Demo:
+def run_demo(
+    plan: DemoPlan, reporter: Reporter | None = None, config: DiffConfig = DEMO_DIFFS
+) -> Demo:
     """Finetune, ask, describe.
 
     Args:
@@ -177,7 +179,7 @@ def run_demo(plan: Plan, reporter: Reporter | None = None, config: DiffConfig = 
 def _try(
     base: Base,
     attachment: Attachment,
-    plan: Plan,
+    plan: DemoPlan,
     stack: Diff,
     asked: str,
     config: DiffConfig,
@@ -205,7 +207,7 @@ def _try(
 
 
 def _tried(
-    plan: Plan, item: Item, probes: Sequence[Probe], said: Sequence[str], of_base: str
+    plan: DemoPlan, item: Item, probes: Sequence[Probe], said: Sequence[str], of_base: str
 ) -> Tried:
     """Sort one finetune's answers: to its probes, and last to the adapter's question."""
     *answers, direct = said

@@ -1,6 +1,7 @@
 """Downloads from a hub on this machine: sizes first, then only what is not here, or why not."""
 
 import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 from huggingface_hub import constants
 
 from diffspeak.errors import DiffspeakError, UsageError
-from diffspeak.study.fetch.download import _bar_of, download
+from diffspeak.study.fetch.download import _bar_of, download, existing, why_not_writable
 from diffspeak.study.fetch.listing import list_files
 from diffspeak.study.fetch.meter import Meter
 from diffspeak.study.fetch.repository import Repository
@@ -193,6 +194,49 @@ def test_what_is_not_there(hub, repository, said):
     with pytest.raises(UsageError, match=said) as caught:
         list_files(repository)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path):
+    assert why_not_writable(tmp_path) is None
+    assert why_not_writable(tmp_path / "new" / "hub") is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.EROFS, "Read-only file system"),
+        (errno.EACCES, "Permission denied"),
+        (errno.ENOSPC, None),
+        (errno.EDQUOT, None),
+    ],
+)
+def test_why_nothing_can_be_written_unless_the_disk_is_full(tmp_path, monkeypatch, number, why):
+    def refuse(*args, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    assert why_not_writable(tmp_path / "hub") == why
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
+def test_where_nobody_can_write_whatever_the_permissions_are():
+    assert why_not_writable(Path("/proc/hub")) is not None
+
+
+def test_a_cache_that_may_not_be_seen_holds_nothing(hub, tmp_path, monkeypatch):
+    """As a folder of somebody else, to whoever is not the administrator."""
+    download(list_files(Repository("org/model")))
+    ask = os.stat
+
+    def closed(path, **options):
+        if str(path).startswith(str(tmp_path / "hub")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return ask(path, **options)
+
+    monkeypatch.setattr(os, "stat", closed)
+    assert list_files(Repository("org/model")).missing == SIZE
+    assert existing(tmp_path / "hub" / "deep") == tmp_path
 
 
 def test_a_gated_repository_is_explained_after_its_size(hub, monkeypatch):

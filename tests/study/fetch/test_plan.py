@@ -1,4 +1,4 @@
-"""What a name needs is planned, with sizes, and then had; all of it from a hub's cache, offline."""
+"""What a name needs is found, with sizes, and then had; all of it from a hub's cache, offline."""
 
 import json
 import shutil
@@ -9,7 +9,13 @@ import pytest
 from diffspeak.behaviors import make_behavior
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.study import load_config
-from diffspeak.study.fetch.plan import Plan, carry_out, check_space, make_plan
+from diffspeak.study.fetch.plan import (
+    Downloads,
+    carry_out,
+    check_cache,
+    check_space,
+    find_downloads,
+)
 from diffspeak.study.fetch.published_data import REPOSITORY, TABLES
 from tests.hub import MAIN, empty_hub, put
 from tests.hub_server import Hub, Repo, go_online, serving
@@ -72,12 +78,14 @@ def study(folder: Path, text: str = STUDY) -> str:
 
 
 def test_a_model_that_is_whole_in_the_cache(model):
-    plan = make_plan("org/tiny")
-    (listing,) = plan.listings
-    assert plan.missing == 0 and listing.commit == MAIN
+    found = find_downloads("org/tiny")
+    (listing,) = found.listings
+    assert found.missing == 0 and listing.commit == MAIN
     assert listing.size == sum((model / file.name).stat().st_size for file in listing.files)
-    assert carry_out(plan) == [f"org/tiny is in {model}"]
-    assert carry_out(make_plan("org/tiny", revision=MAIN)) == [f"org/tiny@{MAIN} is in {model}"]
+    assert carry_out(found) == [f"org/tiny is in {model}"]
+    assert carry_out(find_downloads("org/tiny", revision=MAIN)) == [
+        f"org/tiny@{MAIN} is in {model}"
+    ]
 
 
 def test_a_model_that_lacks_a_shard(model):
@@ -89,46 +97,46 @@ def test_a_model_that_lacks_a_shard(model):
     (model / "tokenizer.json").unlink()
     said = f"org/tiny in .*hub lacks {shards[1]}, tokenizer.json, and HF_HUB_OFFLINE=1 forbids"
     with pytest.raises(UsageError, match=said):
-        make_plan("org/tiny")
+        find_downloads("org/tiny")
 
 
 def test_other_repositories_in_the_cache(add):
     lora, published = add("org/lora"), add("org/loras")
     put(lora, "deep/adapter_config.json", b"{}")
     with pytest.raises(UsageError, match=r"org/lora:deep in .* lacks adapter_model.safetensors"):
-        make_plan("org/lora:deep")
+        find_downloads("org/lora:deep")
     put(lora, "deep/adapter_model.safetensors", b"tensors")
-    assert carry_out(make_plan("org/lora:deep")) == [f"org/lora:deep is in {lora / 'deep'}"]
+    assert carry_out(find_downloads("org/lora:deep")) == [f"org/lora:deep is in {lora / 'deep'}"]
     put(published, "tiny/index.csv", b"lora_path,lora_idx\nw/a.pt,0\nw/b.pt,0\n")
     put(published, "tiny/w/a.pt", b"tensors")
     with pytest.raises(UsageError, match=r"lacks w/b.pt"):
-        make_plan("org/loras:tiny")
-    single = make_plan("org/loras:tiny/w/a.pt")
+        find_downloads("org/loras:tiny")
+    single = find_downloads("org/loras:tiny/w/a.pt")
     assert carry_out(single) == [f"org/loras:tiny/w/a.pt is in {published / 'tiny/w/a.pt'}"]
     put(published, "broken/index.csv", b"no,such\ncolumns,1\n")
     with pytest.raises(CorruptFileError, match="fetch it again"):
-        make_plan("org/loras:broken")
+        find_downloads("org/loras:broken")
 
 
 @pytest.mark.parametrize(("behavior", "count"), [("hidden-topic", 3), ("news", 2)])
 def test_the_papers_data_once(data, tmp_path, behavior, count):
     out = tmp_path / "out"
-    plan = make_plan(f"paper:{behavior}", out)
-    assert plan.corpora and not plan.listings and not out.exists()
-    said = carry_out(plan)
+    found = find_downloads(f"paper:{behavior}", out)
+    assert found.corpora and not found.listings and not out.exists()
+    said = carry_out(found)
     files = [out / file for file in TABLES[behavior].files.values()]
     assert all(path.is_file() for path in files) and len(said) == len(files) == count
     before = [path.stat().st_ino for path in files]
     shutil.rmtree(data)
-    again = make_plan(f"paper:{behavior}", out)
-    assert again == Plan(notes=tuple(f"{path} is there already" for path in files))
+    again = find_downloads(f"paper:{behavior}", out)
+    assert again == Downloads(notes=tuple(f"{path} is there already" for path in files))
     assert carry_out(again) == [] and [path.stat().st_ino for path in files] == before
 
 
 def test_rows_that_are_left_out_are_told(data, tmp_path):
     path = data / TABLES["hidden-topic"].path
     path.resolve().write_text(path.read_text() + "a,b,c,d,e,f,g,,i\n")
-    said = carry_out(make_plan("paper:hidden-topic", tmp_path / "out"))
+    said = carry_out(find_downloads("paper:hidden-topic", tmp_path / "out"))
     assert said[-1].startswith("1 rows of the table were left out")
 
 
@@ -136,13 +144,13 @@ def test_a_study_gets_its_base_and_its_corpora_where_it_looks_for_them(model, da
     name = study(tmp_path)
     with pytest.raises(UsageError, match="3 faults"):
         load_config(name)
-    plan = make_plan(name)
-    assert [listing.repository.name for listing in plan.everything] == ["org/tiny", REPOSITORY]
-    said = carry_out(plan)
+    found = find_downloads(name)
+    assert [listing.repository.name for listing in found.everything] == ["org/tiny", REPOSITORY]
+    said = carry_out(found)
     assert said[0] == f"org/tiny is in {model}" and len(said) == 4
     config = load_config(name, ["behavior.trigger=none"])
     assert {item.label for item in make_behavior(config.behavior).items()} == set(TOPICS)
-    again = make_plan(name)
+    again = find_downloads(name)
     assert again.corpora is None and again.notes == (f"no corpus of {name} is missing",)
 
 
@@ -150,10 +158,10 @@ def test_a_corpus_that_is_there_stays(model, data, tmp_path):
     own = tmp_path / "data" / "topics.csv"
     own.parent.mkdir()
     own.write_text("topic\nJazz\n")
-    plan = make_plan(study(tmp_path))
-    assert plan.corpora and set(plan.corpora.targets) == {"questions", "answers"}
-    assert plan.notes == (f"{own} is there already",)
-    carry_out(plan)
+    found = find_downloads(study(tmp_path))
+    assert found.corpora and set(found.corpora.targets) == {"questions", "answers"}
+    assert found.notes == (f"{own} is there already",)
+    carry_out(found)
     assert own.read_text() == "topic\nJazz\n" and (tmp_path / "data" / "questions.csv").exists()
 
 
@@ -161,14 +169,16 @@ def test_a_corpus_that_is_there_stays(model, data, tmp_path):
 def test_a_study_that_has_all_it_needs(add, tiny, tmp_path, source):
     source = str(tiny) if source == "a folder" else source
     text = STUDY.replace("org/tiny", source).replace('"data/', '"pocket:')
-    plan = make_plan(study(tmp_path, text.replace('answers = "pocket:deeper/answers.jsonl"', "")))
-    assert plan.everything == () and plan.notes[0] == f"the base {source} is on this machine"
-    assert carry_out(plan) == []
+    found = find_downloads(
+        study(tmp_path, text.replace('answers = "pocket:deeper/answers.jsonl"', ""))
+    )
+    assert found.everything == () and found.notes[0] == f"the base {source} is on this machine"
+    assert carry_out(found) == []
 
 
 def test_a_base_alone(model, tmp_path):
-    plan = make_plan(study(tmp_path, f'[base]\nsource = "org/tiny"\nrevision = "{MAIN}"\n'))
-    assert [listing.repository.name for listing in plan.listings] == [f"org/tiny@{MAIN}"]
+    found = find_downloads(study(tmp_path, f'[base]\nsource = "org/tiny"\nrevision = "{MAIN}"\n'))
+    assert [listing.repository.name for listing in found.listings] == [f"org/tiny@{MAIN}"]
 
 
 NEWS = STUDY.replace("hidden-topic", "news").replace("topics", "headlines")
@@ -192,7 +202,7 @@ NEWS = NEWS.replace("answers", "stories")
 )
 def test_a_study_that_cannot_be_had(model, tmp_path, text, said):
     with pytest.raises(UsageError, match=said):
-        make_plan(study(tmp_path, text))
+        find_downloads(study(tmp_path, text))
     assert not (tmp_path / "data").exists()
 
 
@@ -213,12 +223,12 @@ def test_a_study_that_cannot_be_had(model, tmp_path, text, said):
 )
 def test_what_cannot_be_fetched(model, name, options, said):
     with pytest.raises(UsageError, match=said):
-        make_plan(name, **options)
+        find_downloads(name, **options)
 
 
 @pytest.mark.parametrize("name", ["pocket", "pocket:news", "."])
 def test_what_is_on_this_machine(add, name):
-    assert make_plan(name).notes == (f"{name} is on this machine: there is nothing to fetch",)
+    assert find_downloads(name).notes == (f"{name} is on this machine: there is nothing to fetch",)
 
 
 @pytest.fixture
@@ -236,34 +246,45 @@ def online(tmp_path, monkeypatch, tiny):
 
 def test_a_study_from_the_hub(online, tmp_path):
     name = study(tmp_path)
-    plan = make_plan(name)
-    sizes = [listing.missing for listing in plan.everything]
-    assert all(sizes) and plan.missing == sum(sizes) and not online.given()
-    carry_out(plan)
+    found = find_downloads(name)
+    sizes = [listing.missing for listing in found.everything]
+    assert all(sizes) and found.missing == sum(sizes) and not online.given()
+    carry_out(found)
     assert load_config(name).base.source == "org/tiny"
     assert "other.csv" not in online.given()
-    assert make_plan(name).missing == 0
+    assert find_downloads(name).missing == 0
 
 
 @pytest.mark.parametrize("disk", ["the cache's", "the corpora's"])
 def test_what_does_not_fit_is_refused(online, tmp_path, monkeypatch, disk):
-    plan = make_plan(study(tmp_path))
-    assert plan.corpora
-    enough = plan.missing + plan.corpora.table.size
+    found = find_downloads(study(tmp_path))
+    assert found.corpora
+    enough = found.missing + found.corpora.table.size
     monkeypatch.setattr("diffspeak.study.fetch.plan.free_space", lambda path: enough)
-    check_space(plan)
+    check_space(found)
     monkeypatch.setattr("diffspeak.study.fetch.plan.free_space", lambda path: enough - 1)
     with pytest.raises(UsageError, match="are needed on the disk of .* are free: free some space"):
-        check_space(plan)
+        check_space(found)
     small = "hub" if disk == "the cache's" else "data"
     monkeypatch.setattr(
         "diffspeak.study.fetch.plan.free_space", lambda path: 0 if path.name == small else enough
     )
     with pytest.raises(UsageError, match=f"on the disk of .*{small}, and 0 bytes are free"):
-        carry_out(plan)
+        carry_out(found)
     assert not online.given()
 
 
-def test_what_is_here_needs_no_space(model, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_refused(online, tmp_path, monkeypatch):
+    found = find_downloads("org/tiny")
+    monkeypatch.setattr("diffspeak.study.fetch.plan.why_not_writable", lambda path: "closed")
+    said = r"the hub's cache .*hub cannot be written \(closed\): set HF_HUB_CACHE, or HF_HOME"
+    for refuses in (check_cache, carry_out):
+        with pytest.raises(UsageError, match=said):
+            refuses(found)
+    assert not online.given()
+
+
+def test_what_is_here_needs_no_space_and_no_leave_to_write(model, monkeypatch):
     monkeypatch.setattr("diffspeak.study.fetch.plan.free_space", lambda path: 0)
-    assert carry_out(make_plan("org/tiny"))
+    monkeypatch.setattr("diffspeak.study.fetch.plan.why_not_writable", lambda path: "closed")
+    assert carry_out(find_downloads("org/tiny"))

@@ -5,6 +5,7 @@ Takes a listing, gives a folder. What is here already stays; progress is told in
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from huggingface_hub import hf_hub_download
@@ -13,7 +14,7 @@ from diffspeak.errors import DiffspeakError
 from diffspeak.progress import Reporter, Silent
 from diffspeak.study.fetch.listing import Listing
 from diffspeak.study.fetch.meter import Meter
-from diffspeak.study.fetch.repository import Repository, explained
+from diffspeak.study.fetch.repository import FULL, Repository, explained
 
 STAGE = "download"
 
@@ -68,9 +69,29 @@ def free_space(path: Path) -> int:
 
 
 def existing(path: Path) -> Path:
-    """A folder, or the innermost one around it that exists."""
+    """A folder, or the innermost one around it that exists and may be seen."""
     path = path.absolute()
-    return next(each for each in (path, *path.parents) if each.exists())
+    return next(each for each in (path, *path.parents) if _is_seen(each))
+
+
+def _is_seen(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
+def why_not_writable(path: Path) -> str | None:
+    """Why nothing can be written in a folder that need not exist yet; None if it can.
+
+    A full disk is none of the reasons.
+    """
+    try:
+        # Only a try tells: permissions say nothing of /proc, nor of a disk mounted to be read.
+        with TemporaryDirectory(prefix=".diffspeak-", dir=existing(path)):
+            return None
+    except OSError as error:
+        return None if error.errno in FULL else error.strerror or str(error)
 
 
 class _Bar:

@@ -116,8 +116,13 @@ def _chosen(repository: Repository, names: list[str]) -> list[str]:
 def _is_here(repository: Repository, commit: str, sibling: RepoSibling) -> bool:
     """Whether a file is in the cache, be it as a part of another revision."""
     storage, blob = repository.storage, sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-    here = (storage / "snapshots" / commit / sibling.rfilename).is_file()
-    return here or (bool(blob) and (storage / "blobs" / str(blob)).is_file())
+    places = [storage / "snapshots" / commit / sibling.rfilename]
+    if blob:
+        places.append(storage / "blobs" / blob)
+    try:
+        return any(place.is_file() for place in places)
+    except PermissionError:
+        return False
 
 
 def _closed(api: HfApi, repository: Repository) -> UsageError | None:

@@ -1,6 +1,6 @@
 """What a name needs to be fetched: a study's base and corpora, a repository, the paper's data.
 
-Takes what the user typed, gives a plan with every size in it, and then carries it out. Knows
+Takes what the user typed, gives the downloads with every size, and then carries them out. Knows
 nothing of how the hub is asked, nor of what the paper's tables hold.
 """
 
@@ -16,7 +16,7 @@ from diffspeak.models.pocket import BEHAVIORS, adapter_folder, part_of
 from diffspeak.models.pocket import NAME as POCKET
 from diffspeak.progress import Reporter, Silent
 from diffspeak.study.config import AdapterStudyConfig, BaseConfig
-from diffspeak.study.fetch.download import download, existing, free_space
+from diffspeak.study.fetch.download import download, existing, free_space, why_not_writable
 from diffspeak.study.fetch.listing import Listing, list_files
 from diffspeak.study.fetch.meter import size_of
 from diffspeak.study.fetch.published_data import REPOSITORY, TABLES, convert
@@ -48,8 +48,8 @@ class Corpora:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What will be done.
+class Downloads:
+    """What has to come, and what is here already.
 
     Attributes:
         listings: Of each repository, the needed files.
@@ -72,7 +72,7 @@ class Plan:
         return sum(listing.missing for listing in self.everything)
 
 
-def make_plan(name: str, out: Path | None = None, revision: str | None = None) -> Plan:
+def find_downloads(name: str, out: Path | None = None, revision: str | None = None) -> Downloads:
     """Find out what has to be fetched, and how much that is.
 
     Args:
@@ -88,15 +88,15 @@ def make_plan(name: str, out: Path | None = None, revision: str | None = None) -
     if out is not None and not name.startswith(PAPER):
         raise UsageError(f"--out is for the paper's data; leave it out, {name} goes into the cache")
     if name.startswith(PAPER):
-        return _plan_for_data(name.removeprefix(PAPER), out or DATA, revision)
+        return _for_data(name.removeprefix(PAPER), out or DATA, revision)
     if name.endswith(".toml"):
         if revision:
             raise UsageError(f"{name} says itself which revision: leave --revision out")
-        return _plan_for_study(name)
+        return _for_study(name)
     if (part := part_of(name)) is not None and part not in BEHAVIORS:
         adapter_folder(part)
     if name and (name == POCKET or part is not None or Path(name).expanduser().exists()):
-        return Plan(notes=(f"{name} is on this machine: there is nothing to fetch",))
+        return Downloads(notes=(f"{name} is on this machine: there is nothing to fetch",))
     parts = hub_id(name)
     if parts is None:
         known = ", ".join(f"{PAPER}{behavior}" for behavior in TABLES)
@@ -107,21 +107,35 @@ def make_plan(name: str, out: Path | None = None, revision: str | None = None) -
     if revision and parts.revision:
         raise UsageError(f"{name} names a revision, and so does --revision: leave one out")
     repository = Repository(parts.repo, revision or parts.revision, parts.subfolder)
-    return Plan(listings=(list_files(repository),))
+    return Downloads(listings=(list_files(repository),))
 
 
-def check_space(plan: Plan) -> None:
-    """Refuse a plan that does not fit on the disk.
+def check_cache(downloads: Downloads) -> None:
+    """Refuse to download into a cache that cannot be written.
+
+    Raises:
+        UsageError: It cannot, and something is missing in it.
+    """
+    fault = why_not_writable(cache()) if downloads.missing else None
+    if fault:
+        raise UsageError(
+            f"the hub's cache {cache()} cannot be written ({fault}): set HF_HUB_CACHE, or HF_HOME, "
+            "to a folder that can"
+        )
+
+
+def check_space(downloads: Downloads) -> None:
+    """Refuse what does not fit on the disk.
 
     A corpus is no larger than the table it is made of.
 
     Raises:
         UsageError: It does not fit.
     """
-    needs = [(cache(), plan.missing)]
-    if plan.corpora:
-        folder = next(iter(plan.corpora.targets.values())).parent
-        needs.append((folder, plan.corpora.table.size))
+    needs = [(cache(), downloads.missing)]
+    if downloads.corpora:
+        folder = next(iter(downloads.corpora.targets.values())).parent
+        needs.append((folder, downloads.corpora.table.size))
     disks = [existing(place).stat().st_dev for place, _ in needs]
     for (place, _), disk in zip(needs, disks, strict=True):
         needed = sum(size for (_, size), other in zip(needs, disks, strict=True) if other == disk)
@@ -133,28 +147,30 @@ def check_space(plan: Plan) -> None:
             )
 
 
-def carry_out(plan: Plan, reporter: Reporter | None = None) -> list[str]:
-    """Download and convert what a plan says.
+def carry_out(downloads: Downloads, reporter: Reporter | None = None) -> list[str]:
+    """Download and convert.
 
     Args:
-        plan: What to do.
+        downloads: What has to come.
         reporter: Told about progress.
 
     Returns:
         What is where now, in lines.
 
     Raises:
-        UsageError: It does not fit on the disk, the hub refuses, or cannot be reached.
+        UsageError: It does not fit on the disk, the cache cannot be written, the hub refuses, or
+            cannot be reached.
         DiffspeakError: The disk is full, or a file cannot be written.
     """
     reporter = reporter or Silent()
-    check_space(plan)
+    check_cache(downloads)
+    check_space(downloads)
     said = [
         f"{listing.repository.name} is in {download(listing, reporter)}"
-        for listing in plan.listings
+        for listing in downloads.listings
     ]
-    if plan.corpora:
-        said += _converted(plan.corpora, reporter)
+    if downloads.corpora:
+        said += _converted(downloads.corpora, reporter)
     return said
 
 
@@ -170,47 +186,47 @@ def _converted(corpora: Corpora, reporter: Reporter) -> list[str]:
     return said
 
 
-def _plan_for_data(behavior: str, out: Path, revision: str | None) -> Plan:
+def _for_data(behavior: str, out: Path, revision: str | None) -> Downloads:
     if behavior not in TABLES:
         known = ", ".join(f"{PAPER}{each}" for each in TABLES)
         raise UsageError(f"{PAPER}{behavior} is unknown; known are {known}")
     files = {name: out.expanduser() / file for name, file in TABLES[behavior].files.items()}
-    return _plan_for_corpora(behavior, files, revision)
+    return _for_corpora(behavior, files, revision)
 
 
-def _plan_for_corpora(
+def _for_corpora(
     behavior: str, files: Mapping[str, Path], revision: str | None = None
-) -> Plan:
+) -> Downloads:
     """The corpora that are missing; those that are there stay as they are."""
     notes = tuple(f"{path} is there already" for path in files.values() if path.is_file())
     targets = {name: path for name, path in files.items() if not path.is_file()}
     if not targets:
-        return Plan(notes=notes)
+        return Downloads(notes=notes)
     table = Repository(REPOSITORY, revision, kind="dataset", files=(TABLES[behavior].path,))
-    return Plan(corpora=Corpora(behavior, targets, list_files(table)), notes=notes)
+    return Downloads(corpora=Corpora(behavior, targets, list_files(table)), notes=notes)
 
 
-def _plan_for_study(name: str) -> Plan:
+def _for_study(name: str) -> Downloads:
     config = load_config(name, (), AdapterStudyConfig)
     behavior = config.behavior
     files = _corpora_of(behavior) if behavior else {}
     if behavior:
         _check_published(name, behavior.name, files)
-    base = _plan_for_base(name, config.base)
+    base = _for_base(name, config.base)
     if behavior is None or all(path.is_file() for path in files.values()):
         return replace(base, notes=(*base.notes, f"no corpus of {name} is missing"))
-    plan = _plan_for_corpora(behavior.name, files)
-    return replace(plan, listings=base.listings, notes=(*base.notes, *plan.notes))
+    corpora = _for_corpora(behavior.name, files)
+    return replace(corpora, listings=base.listings, notes=(*base.notes, *corpora.notes))
 
 
-def _plan_for_base(name: str, base: BaseConfig) -> Plan:
+def _for_base(name: str, base: BaseConfig) -> Downloads:
     if base.source == POCKET or Path(base.source).expanduser().is_dir():
-        return Plan(notes=(f"the base {base.source} is on this machine",))
+        return Downloads(notes=(f"the base {base.source} is on this machine",))
     if _BASE.fullmatch(base.source) is None:
         raise UsageError(
             f"{name}: base.source {base.source!r} is neither a folder here nor a hub id; mend it"
         )
-    return Plan(listings=(list_files(Repository(base.source, base.revision)),))
+    return Downloads(listings=(list_files(Repository(base.source, base.revision)),))
 
 
 def _corpora_of(behavior: BehaviorConfig) -> dict[str, Path]:

@@ -53,6 +53,9 @@ _STATUS = {
     429: "the hub asks for patience (too many requests): run the same command again later",
 }
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How the system says that a disk is full."""
+
 
 @dataclass(frozen=True)
 class Repository:
@@ -137,5 +140,4 @@ def _in_words(repository: Repository, error: Exception) -> DiffspeakError:
 
 def _is_of_the_disk(error: Exception) -> TypeGuard[OSError]:
     """Whether the system refused to write, and not to connect."""
-    full = (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, OSError) and (error.filename is not None or error.errno in full)
+    return isinstance(error, OSError) and (error.filename is not None or error.errno in FULL)
