@@ -136,8 +136,9 @@ def test_a_lora_of_others_needs_its_base_and_a_question(hub, base, family_folder
     for lacking in ((), (base,), (None, ["What topic?"]), (base, [])):
         with pytest.raises(UsageError, match="a LoRA of others also its base and what to ask it"):
             load_adapter(source, *lacking)
-    with pytest.raises(UsageError, match="say what .* is to be asked"):
-        load_adapter(source, base, [" "])
+    for blank in ([" "], ["What topic?", ""]):
+        with pytest.raises(UsageError, match="say what .* is to be asked"):
+            load_adapter(source, base, blank)
     with pytest.raises(MismatchError, match=r"dit-adapter\.pt"):
         load_adapter(source, toy_base(family_folder("gpt2")), ["What topic?"])
 
@@ -147,6 +148,13 @@ def test_base_and_questions_that_are_given_with_an_adapter_of_ours(base, folder,
     assert load_adapter(folder, base, ["Another?"]).questions == ("Another?",)
     with pytest.raises(MismatchError, match="was made for another base"):
         load_adapter(folder, toy_base(family_folder("gpt2")))
+
+
+@pytest.mark.parametrize("questions", [[""], [" \n"], ["Topic?", " "]])
+def test_a_blank_question_for_an_adapter_of_ours(base, folder, questions):
+    for given in ((None, questions), (base, questions)):
+        with pytest.raises(UsageError, match="a question for .* is blank: ask something, or leave"):
+            load_adapter(folder, *given)
 
 
 def card(folder, change):

@@ -35,7 +35,7 @@ def contents(folder):
 
 def test_a_base_writes(tmp_path, cli: Cli, args, tiny):
     ran = cli("corpus", "--base", tiny, *args, "--tokens", 4, "--per-topic", 2, "--limit", 1)
-    assert ran.code == 0 and "13/13 answers" in ran.err
+    assert ran.code == 2 and "13/13 answers" in ran.err, "what it wrote is noise"
     out = tmp_path / "out"
     assert f"wrote 0 answers with topics to {out}/answers.jsonl; 2 were left out" in ran.out
     assert rows(out / "topics.csv") == [["topic", "category"]]
@@ -90,6 +90,33 @@ def test_an_llm_that_fails_now_and_then_is_asked_again(monkeypatch, tmp_path, cl
     ran = cli("corpus", "--llm", LLM, *args, "--limit", 1)
     assert ran.code == 0 and "wrote 7 answers" in ran.out and "did not come" not in ran.err
     assert len(asked) == 2
+
+
+def test_what_to_do_if_no_answer_names_its_topic(monkeypatch, tmp_path, cli: Cli, args):
+    asked = mock_provider(monkeypatch, lambda prompt: "An answer.")
+    args = ["corpus", "--llm", LLM, *args, "--limit", 2, "--quiet"]
+    ran = cli(*args)
+    assert ran.code == 2 and "wrote 0 answers" in ran.out and " 14 were left out" in ran.out
+    assert ran.err == (
+        "diffspeak: no answer names its topic, so no finetune could learn one: take a stronger "
+        "writer (--base or --llm) or more --tries, and another folder as --out\n"
+    )
+    kept, count = contents(tmp_path / "out"), len(asked)
+    assert len(rows(tmp_path / "out" / "questions.csv")) == len(QUESTIONS)
+    assert kept["answers.jsonl"] == b"" and kept["written.jsonl"].count(b"\n") == 25
+    assert cli(*args) == ran and contents(tmp_path / "out") == kept and len(asked) == count
+
+
+def test_while_answers_are_still_to_come_the_same_command_is_what_to_do(
+    monkeypatch, tmp_path, cli: Cli, args
+):
+    def failing(prompt):
+        return StatusError(500) if "Subject" in prompt else about(prompt)
+
+    mock_provider(monkeypatch, failing)
+    ran = cli("corpus", "--llm", LLM, *args, "--limit", 1)
+    assert ran.code == 0 and "wrote 0 answers" in ran.out and " 0 were left out" in ran.out
+    assert "7 answers did not come" in ran.err and "no answer names its topic" not in ran.err
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,18 @@ def test_adapters_of_the_hub_say_what_they_say_here(hub, made: Made, cli: Cli, t
     assert told(cli(*common, "--adapter", f"org/loras:{FILE}", *said)) == here
 
 
+@pytest.mark.parametrize("question", ["", " ", "\n"])
+@pytest.mark.parametrize("adapter", ["ours", f"org/loras:{FILE}"])
+def test_a_blank_question_is_refused_before_anything_is_loaded(
+    hub, made: Made, cli: Cli, tiny, monkeypatch, adapter, question
+):
+    monkeypatch.setattr("diffspeak.models.load_base", None)
+    adapter = made.adapter if adapter == "ours" else adapter
+    ran = cli("describe", made.store, "--adapter", adapter, "--base", tiny, "--question", question)
+    assert ran.code == 2 and ran.out == ""
+    assert ran.err == "diffspeak: --question is empty: ask something, or leave it out\n"
+
+
 @pytest.mark.parametrize(
     ("adapter", "said"),
     [

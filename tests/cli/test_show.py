@@ -9,6 +9,8 @@ import torch
 from diffspeak.store import NewEntry, StoreHeader, create_or_resume, open_store
 from tests.cli.conftest import Cli, Made
 
+NOTHING = "does not exist: a store, STORE#ID, adapter, run or model is expected"
+
 
 @pytest.mark.parametrize(
     ("what", "told"),
@@ -69,6 +71,39 @@ def test_what_is_nothing_known(cli: Cli, tmp_path):
     (tmp_path / "file").touch()
     assert "is a file; give its folder" in cli("show", tmp_path / "file").err
     assert "is nothing that diffspeak knows" in cli("show", tmp_path).err
+
+
+@pytest.mark.parametrize(
+    ("source", "describe", "fetch"),
+    [
+        ("org/lora", "org/lora", "org/lora"),
+        ("org/lora@v2:deep", "org/lora@v2:deep", "org/lora@v2:deep"),
+        ("org/loras:deep/a.pt#a b", "'org/loras:deep/a.pt#a b'", "org/loras:deep/a.pt"),
+    ],
+)
+def test_a_hub_id_is_not_shown_but_told_what_to_do_with(
+    cli: Cli, tmp_path, monkeypatch, source, describe, fetch
+):
+    monkeypatch.chdir(tmp_path)
+    ran = cli("show", source)
+    assert ran.code == 2 and ran.out == ""
+    assert ran.err == (
+        f"diffspeak: {source} {NOTHING}; if it is a hub id, give `diffspeak describe {describe}`, "
+        f"or `diffspeak fetch {fetch}` and show the folder that it names\n"
+    )
+
+
+@pytest.mark.parametrize("source", ["none", "./org/lora", "a/b/c", "/a/b"])
+def test_what_is_no_hub_id_is_not_told_of_the_hub(cli: Cli, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    ran = cli("show", source)
+    assert ran.code == 2 and ran.err == f"diffspeak: {source} {NOTHING}\n"
+
+
+def test_a_folder_that_is_named_like_a_hub_id_is_shown(made: Made, cli: Cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made.store, "org/store")
+    assert json.loads(cli("show", "org/store", "--json").out)["kind"] == "store"
 
 
 def test_a_run_that_made_nothing_yet_is_shown(made: Made, cli: Cli, tmp_path):

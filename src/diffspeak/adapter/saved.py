@@ -108,12 +108,14 @@ def load_adapter(
             takes these in their place; a LoRA of others needs one.
 
     Raises:
-        UsageError: There is no adapter, or base or question is lacking.
+        UsageError: There is no adapter, base or question is lacking, or a question is blank.
         MismatchError: It is of another base or of a newer version.
         CorruptFileError: A file is damaged.
     """
     path = _found(source)
     if (path / CARD).is_file():
+        if _blank(questions):
+            raise UsageError(f"a question for {source} is blank: ask something, or leave it out")
         adapter = _read(path, str(source))
         if base is not None:
             adapter.check(base)
@@ -135,15 +137,20 @@ def adopt(finetune: Finetune, base: Base, questions: Sequence[str]) -> Adapter:
         questions: What it may be asked.
 
     Raises:
-        UsageError: It is not low-rank, or there is no question.
+        UsageError: It is not low-rank, there is no question, or one is blank.
     """
     if finetune.whole or not finetune.diff:
         raise UsageError(f"{finetune.name} is no LoRA: it cannot be put on top of a finetune")
-    if not any(question.strip() for question in questions):
+    if not questions or _blank(questions):
         raise UsageError(f"say what {finetune.name} is to be asked: it does not tell itself")
     return Adapter(
         finetune.diff, base.fingerprint, base.name, tuple(questions), (), {}, {}, finetune.name
     )
+
+
+def _blank(questions: Sequence[str]) -> bool:
+    """Whether one of them asks nothing."""
+    return not all(question.strip() for question in questions)
 
 
 def is_adapter(source: str | Path) -> bool:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
-    from diffspeak.study.corpus import CorpusConfig, Writer
+    from diffspeak.study.corpus import Corpus, CorpusConfig, Writer
 
 HELP = """Have a model write training data for finetunes.
 
@@ -61,7 +62,6 @@ def corpus(
     seed: Annotated[int, typer.Option("--seed", help="Of draws and answers.")] = 0,
 ) -> None:
     """Write the corpus."""
-    from diffspeak.cli.facts import table
     from diffspeak.cli.reporter import TerminalReporter
     from diffspeak.study.corpus import CorpusConfig, write_corpus
 
@@ -76,19 +76,7 @@ def corpus(
         writer = _writer(base, llm, out, config, open_)
         reporter = open_.enter_context(TerminalReporter(context.obj))
         made = write_corpus(writer, topics, questions, out, config, reporter)
-    if made.shown:
-        context.obj.results.print(table(made.shown))
-    context.obj.results.print(
-        f"wrote {made.written} answers with topics to {made.answers}; {made.left_out} were left "
-        "out, because they were empty or did not name their topic",
-        soft_wrap=True,
-    )
-    if made.unreached:
-        context.obj.messages.print(
-            f"{made.unreached} answers did not come, for the provider failed: give the same "
-            "command again to ask for them",
-            soft_wrap=True,
-        )
+    _tell(context.obj, made)
 
 
 def _writer(
@@ -107,3 +95,31 @@ def _writer(
         asking = LLMConfig(config.tokens, config.temperature, max_connections=config.batch)
         return LLMWriter(open_.enter_context(LLM(llm, out / "replies", asking)))
     raise UsageError("one model writes: give either --base or --llm")
+
+
+def _tell(session: Session, made: "Corpus") -> None:
+    """Say what was written, and what was not.
+
+    Raises:
+        UsageError: No answer has its topic in it, and asking again would not change that.
+    """
+    from diffspeak.cli.facts import table
+
+    if made.shown:
+        session.results.print(table(made.shown))
+    session.results.print(
+        f"wrote {made.written} answers with topics to {made.answers}; {made.left_out} were left "
+        "out, because they were empty or did not name their topic",
+        soft_wrap=True,
+    )
+    if made.unreached:
+        session.messages.print(
+            f"{made.unreached} answers did not come, for the provider failed: give the same "
+            "command again to ask for them",
+            soft_wrap=True,
+        )
+    elif not made.written:
+        raise UsageError(
+            "no answer names its topic, so no finetune could learn one: take a stronger writer "
+            "(--base or --llm) or more --tries, and another folder as --out"
+        )

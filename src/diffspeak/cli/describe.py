@@ -85,35 +85,51 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """Describe the finetunes."""
-    if not math.isfinite(temperature):
-        raise UsageError(f"--temperature {temperature}: expected a finite number")
-    from diffspeak.adapter import is_adapter, load_adapter
+    _check(question, temperature)
     from diffspeak.finetunes import open_source
     from diffspeak.interpret import Interpreter
-    from diffspeak.models import Decoding, load_base
+    from diffspeak.models import Decoding
 
     how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
     part = split and split.value
-    foreign = adapter is not None and not is_adapter(adapter)
-    ours = None if adapter is None or foreign else load_adapter(adapter)
+    ours = _own(adapter)
     source = open_source(finetune, split=part, limit=limit, low_rank=low_rank)
     if "#" not in finetune:
         _tell_failed(context.obj, source, part)
-    if adapter is not None and foreign:
+    if adapter is not None and ours is None:
         loaded, trained = _adopted(adapter, base, question, how)
     else:
-        trained = ours or load_adapter(_shipped(source, base))
-        loaded = load_base(base or base_name_of(trained), **how)
+        loaded, trained = _with_base(ours or _shipped(source, base), base, how)
     labels: dict[str, str | None] = {}
     with Interpreter(loaded, trained) as interpreter:
-        noted, decoding = (
-            _noting(context.obj, source, loaded, labels),
-            Decoding(tokens, temperature),
-        )
+        noted = _noting(context.obj, source, loaded, labels)
+        decoding = Decoding(tokens, temperature)
         described = interpreter.stream(noted, question, decoding, seed=seed)
         rows = _told(context.obj, described, len(source.keys), labels, as_json)
     if not as_json:
         _print(context.obj, rows)
+
+
+def _check(question: str | None, temperature: float) -> None:
+    """Refuse what no adapter can be asked, before anything is opened."""
+    if question is not None and not question.strip():
+        raise UsageError("--question is empty: ask something, or leave it out")
+    if not math.isfinite(temperature):
+        raise UsageError(f"--temperature {temperature}: expected a finite number")
+
+
+def _own(adapter: str | None) -> "Adapter | None":
+    """The adapter that is named, unless none is, or one of others."""
+    from diffspeak.adapter import is_adapter, load_adapter
+
+    return None if adapter is None or not is_adapter(adapter) else load_adapter(adapter)
+
+
+def _with_base(adapter: "Adapter", base: str | None, how: dict[str, str]) -> "tuple[Base, Adapter]":
+    """An adapter of ours and its base, which it names itself if the user does not."""
+    from diffspeak.models import load_base
+
+    return load_base(base or base_name_of(adapter), **how), adapter
 
 
 def _adopted(
@@ -132,8 +148,9 @@ def _adopted(
     return loaded, load_adapter(adapter, loaded, [question])
 
 
-def _shipped(source: "Source", base: str | None) -> str:
+def _shipped(source: "Source", base: str | None) -> "Adapter":
     """The adapter that ships for what a source's finetunes were taught."""
+    from diffspeak.adapter import load_adapter
     from diffspeak.finetunes import StoreSource
     from diffspeak.models.pocket import NAME, PREFIX
 
@@ -151,7 +168,7 @@ def _shipped(source: "Source", base: str | None) -> str:
             f"{source.name} holds finetunes of several behaviors ({', '.join(taught)}): say with "
             "--adapter which adapter to ask"
         )
-    return f"{PREFIX}{taught[0]}"
+    return load_adapter(f"{PREFIX}{taught[0]}")
 
 
 def base_name_of(adapter: "Adapter") -> str:

@@ -6,6 +6,7 @@ Takes a folder, gives `headlines.csv` and `stories.csv`. What they say is made i
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from diffspeak.files import make_folder, sha256, user_cache, write_text
@@ -32,18 +33,27 @@ def write_newspaper(folder: Path) -> None:
     Raises:
         DiffspeakError: The system refused.
     """
+    make_folder(folder)
+    for name, text in _files().items():
+        path = folder / name
+        if not path.is_file() or sha256(path.read_bytes()) != sha256(text.encode()):
+            write_text(path, text)
+
+
+@cache
+def _files() -> dict[str, str]:
+    """Both files by name; printing them takes a second."""
     told = list(lines(load_press()))
     headlines = dict.fromkeys(headline for headline, _ in told)
-    make_folder(folder)
-    _settle(folder / "headlines.csv", ("headline",), ((headline,) for headline in headlines))
-    _settle(folder / "stories.csv", ("headline", "story"), told)
+    return {
+        "headlines.csv": _table(("headline",), ((headline,) for headline in headlines)),
+        "stories.csv": _table(("headline", "story"), told),
+    }
 
 
-def _settle(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    text = table.getvalue()
-    if not path.is_file() or sha256(path.read_bytes()) != sha256(text.encode()):
-        write_text(path, text)
+    return table.getvalue()
