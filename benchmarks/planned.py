@@ -77,6 +77,12 @@ CASES = (
         WIDE,
         (*FEW, "items.train=8", "diffs.tasks=8", "diffs.checkpointing=true"),
     ),
+    Case(
+        "45M, finetunes, smaller passes",
+        "finetunes",
+        WIDE,
+        (*FEW, "items.train=8", "diffs.tasks=8", "diffs.max_tokens=1024"),
+    ),
     Case("45M, adapter", "adapter", WIDE, (*FEW, *ADAPTER, "adapter.batch=24")),
 )
 
@@ -101,7 +107,9 @@ def _write(page: Path, rows: Sequence[Row]) -> None:
         {
             "How": "Memory is the largest sum over a run's processes of what each holds "
             "(proportional set size), looked at twenty times a second; it is planned with what "
-            f"`plan` measures. On a CPU; `{sys.platform}`, {os.cpu_count()} cores.",
+            "`plan` measures. Seconds are planned for the stage, and measured for the whole "
+            "command, which also loads the base and asks finetunes their probes. "
+            f"On a CPU; `{sys.platform}`, {os.cpu_count()} cores.",
             "Versions": [f"{name} {version}" for name, version in library_versions().items()],
         },
     )
@@ -126,6 +134,8 @@ def _compared(case: Case, folder: Path) -> Iterator[Row]:
     yield Row(f"{case.name}: planned, GB", stage["memory"] / 1e9, 1)
     yield Row(f"{case.name}: measured, GB", measured / 1e9, 1)
     yield Row(f"{case.name}: wrong by", abs(ratio - 1), 1, aim=NEAR, below=True)
+    yield Row(f"{case.name}: planned, seconds", stage["time"], 1)
+    yield Row(f"{case.name}: measured, seconds", seconds, 1)
 
 
 def _told(arguments: Sequence[str]) -> str:
