@@ -11,12 +11,12 @@ import typer
 
 from diffspeak.cli.facts import to_json
 from diffspeak.cli.options import Json
-from diffspeak.cli.plain import one_line
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
+from diffspeak.text.plain import one_line
 
 if TYPE_CHECKING:
-    from diffspeak.study.demo_plan import Plan
+    from diffspeak.study.demo_plan import DemoPlan
 
 HELP = """Hide topics in a few finetunes, have an adapter name them.
 
@@ -89,7 +89,7 @@ def demo(
         show_demo(session.results, found, _again(topics or (), count, trigger.value, seed))
 
 
-def introduction(plan: "Plan") -> str:
+def introduction(plan: "DemoPlan") -> str:
     """Say what is about to happen, and which topics the adapter has met before."""
     count = len(plan.items)
     what = (

@@ -13,8 +13,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from diffspeak.cli.plain import one_line
 from diffspeak.study.demo import Demo, Outcome
+from diffspeak.text.plain import one_line
 
 if TYPE_CHECKING:
     from diffspeak.study.demo_plan import Membership

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffspeak.cli.plain import one_line
+from diffspeak.text.plain import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import Any
 
 from diffspeak.cli.facts import Facts
-from diffspeak.cli.plain import escaped
 from diffspeak.cli.show_folders import run_parts
 from diffspeak.finetunes import base_of, from_store
 from diffspeak.store import Entry, Store, open_store
+from diffspeak.text.plain import escaped
 
 FIRST = 8
 """How many entries, and how many failures, are listed."""
