@@ -3,6 +3,7 @@
 Tells by content what a path is, has its facts gathered, and prints them.
 """
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from diffspeak.cli.facts import Facts, show_facts, to_json
-from diffspeak.cli.options import Json
+from diffspeak.cli.options import Json, Limit
 from diffspeak.errors import UsageError
 
 HELP = """Explain a store, finetune, adapter, run or model on disk.
@@ -19,19 +20,39 @@ HELP = """Explain a store, finetune, adapter, run or model on disk.
   STORE       behavior, base, counts by split and kind, mean losses and firing rates,
               first entries, failures
   STORE#ID    one finetune, whose checksums are verified
-  FOLDER      an adapter, a run (config, progress, last metrics), a PEFT adapter, the
-              paper's published finetunes (also a .pt FILE), or a model (architecture,
-              parameters, fingerprint, targets)
+  FOLDER      an adapter, a projection of weight-to-text, a run (config, progress, last
+              metrics), a PEFT adapter, the paper's published finetunes (also a .pt
+              FILE), or a model (architecture, parameters, fingerprint, targets)
   pocket      the base that ships with us: the same as of a model, its corpus and
               its adapters, such as pocket:hidden-topic (a folder of that name is
               ./pocket)
+
+With --weights, where its change of weights lies: Frobenius norms by block and linear, each with a
+shade. Of a store, or other finetunes at once, the root mean square. A full checkpoint and a .pt
+file need their base.
 
 \b
 Example:
   diffspeak show runs/store
   diffspeak show runs/store#tiramisu-9f2c1b7e
   diffspeak show pocket --export my-base
+  diffspeak show my-lora --weights --figure norms.svg
+  diffspeak show my-checkpoint --weights --base Qwen/Qwen3-4B
 """
+
+Weights = Annotated[
+    bool, typer.Option("--weights", help="Norms of its change by block and linear.")
+]
+Figure = Annotated[
+    Path | None,
+    typer.Option("--figure", metavar="FILE", help="Draw the norms: a heat map, .png or .svg."),
+]
+BaseName = Annotated[
+    str | None,
+    typer.Option("--base", help="For --weights: what was changed, if it does not say itself."),
+]
+
+_EXPECTED = "a store, STORE#ID, adapter, run or model is expected"
 
 
 def show(
@@ -48,9 +69,24 @@ def show(
             help="Write the pocket base there as an ordinary Hugging Face folder.",
         ),
     ] = None,
+    weights: Weights = False,
+    figure: Figure = None,
+    base: BaseName = None,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Print what it is."""
+    if weights:
+        from diffspeak.cli.weights import Asked, show_weights
+
+        if export is not None:
+            raise UsageError("--export writes the pocket base: leave it out with --weights")
+        show_weights(context.obj, Asked(anything, base, limit, figure, as_json))
+        return
+    options = {"--figure": figure, "--base": base, "--limit": limit}
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{given[0]} is for norms of weights: add --weights")
     exported = {} if export is None else _export(anything, export.expanduser())
     facts = facts_of(anything) | exported
     if as_json:
@@ -76,6 +112,7 @@ def facts_of(source: str) -> Facts:
         UsageError: There is nothing, or nothing that is known.
     """
     from diffspeak.cli import show_folders, show_pocket, show_store
+    from diffspeak.finetunes.places import hub_id
     from diffspeak.models import pocket
     from diffspeak.store.layout import MANIFEST
 
@@ -84,18 +121,32 @@ def facts_of(source: str) -> Facts:
     if (shipped := pocket.part_of(source)) is not None:
         return show_folders.adapter_facts(pocket.adapter_folder(shipped))
     place, _, id = source.partition("#")
+    folder = Path(place).expanduser()
+    if not folder.exists() and hub_id(place) is not None:
+        raise UsageError(_of_the_hub(source, place))
     if id:
         return show_store.entry_facts(place, id)
-    folder = Path(place).expanduser()
     if "://" in place or (folder / MANIFEST).is_file():
         return show_store.store_facts(place)
     return _folder_facts(folder, source)
+
+
+def _of_the_hub(source: str, place: str) -> str:
+    """What to say of a folder that is not there, when it may have been meant as a hub id."""
+    describe, fetch = (
+        shlex.join(["diffspeak", *verb]) for verb in (("describe", source), ("fetch", place))
+    )
+    return (
+        f"{source} does not exist: {_EXPECTED}; if it is a hub id, give `{describe}`, or "
+        f"`{fetch}` and show the folder that it names"
+    )
 
 
 def _folder_facts(folder: Path, source: str) -> Facts:
     """The facts of what is no store: the first kind whose mark it bears."""
     from diffspeak.adapter.saved import CARD
     from diffspeak.cli import show_folders
+    from diffspeak.evaluate.methods.weight_to_text.saved import CARD as PROJECTION
     from diffspeak.finetunes import is_peft
     from diffspeak.finetunes.published import INDEX, is_published
 
@@ -103,9 +154,10 @@ def _folder_facts(folder: Path, source: str) -> Facts:
         return show_folders.published_facts(str(folder))
     if not folder.is_dir():
         what = "is a file; give its folder" if folder.exists() else "does not exist"
-        raise UsageError(f"{source} {what}: a store, STORE#ID, adapter, run or model is expected")
+        raise UsageError(f"{source} {what}: {_EXPECTED}")
     kinds: list[tuple[bool, Callable[[Path], Facts]]] = [
         ((folder / CARD).is_file(), show_folders.adapter_facts),
+        ((folder / PROJECTION).is_file(), show_folders.projection_facts),
         (is_peft(folder), show_folders.peft_facts),
         ((folder / INDEX).is_file(), lambda path: show_folders.published_facts(str(path))),
         (show_folders.is_run(folder), show_folders.run_facts),

@@ -1,4 +1,4 @@
-"""The facts of folders: adapter, PEFT LoRA, run, model.
+"""The facts of folders: adapter, projection, PEFT LoRA, run, model.
 
 Takes a folder of a kind that is known already, gives facts.
 """
@@ -32,6 +32,23 @@ def adapter_facts(folder: Path) -> Facts:
         "results": adapter.results,
         "training": {k: v for k, v in adapter.settings.items() if k != "base"},
         "questions": adapter.questions,
+        **run_parts(folder),
+    }
+
+
+def projection_facts(folder: Path) -> Facts:
+    """A finished projection of weight-to-text."""
+    from diffspeak.evaluate.methods.weight_to_text import load_projection
+
+    projection = load_projection(folder)
+    return {
+        "kind": "projection",
+        "source": str(folder),
+        "base": projection.base_name,
+        "fingerprint": str(projection.base),
+        "numbers": sum(tensor.numel() for tensor in projection.tensors.values()),
+        "results": projection.results,
+        "training": projection.config.model_dump(mode="json"),
         **run_parts(folder),
     }
 
@@ -124,6 +141,7 @@ def _made(folder: Path) -> Iterable[tuple[str, str]]:
     kinds = {
         "store.json": "store",
         "diffspeak.json": "adapter",
+        "weight-to-text.json": "projection",
         "checkpoint.safetensors": "adapter in training",
     }
     for path in sorted(folder.iterdir()):

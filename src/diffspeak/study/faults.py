@@ -76,24 +76,27 @@ def _words(kind: type[BaseModel], keys: Keys, details: ErrorDetails) -> str:
     if what == "missing":
         return f"is missing: {_description(kind, keys)}"
     if what == "extra_forbidden":
-        return f"unknown; {_meant(keys[-1], _known(kind, keys[:-1]))}"
+        return f"unknown; {meant(keys[-1], _known(kind, keys[:-1]))}"
     if what == "value_error":
         return str(details["ctx"]["error"])
     if what == "literal_error":
         options = re.findall(r"'([^']*)'", details["ctx"]["expected"])
-        return f"{given} is unknown; {_meant(str(details['input']), options)}"
+        return f"{given} is unknown; {meant(str(details['input']), options)}"
     if what in ("model_type", "model_attributes_type"):
         return f"expected a section of its own, [{'.'.join(keys)}], not {given}"
     return f"{details['msg'].replace('Input should be', 'expected')}, not {given}"
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
+def meant(name: str, known: Iterable[str]) -> str:
+    """What was probably meant by a name that is not known, or all that are."""
     close = get_close_matches(name, known := list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
 def _mend(kind: type[BaseModel], data: Any, keys: Keys) -> None:
     """Rename a misspelled key to what was meant, and take out anything else that is faulty."""
+    if not keys:  # Sections do not fit together: there is nothing to take out.
+        return
     for key in keys[:-1]:
         if not isinstance(data, dict) or key not in data:
             return

@@ -62,24 +62,25 @@ def load_config(
             are named, a line each.
     """
     path = Path(path).expanduser()
-    data = _extended(path)
+    data = extended(path)
     data = shrunk(data) if shrink else data
     faults: list[Fault] = []
     for text in sets:
-        change, fault = _setting(text)
+        change, fault = setting(text)
         faults += fault
-        data = _merged(_with_defaults(kind, data, change), _anchored(change, Path.cwd()))
+        data = merged(_with_defaults(kind, data, change), anchored(change, Path.cwd()))
     config, found = validated(kind, data)
     faults += found
     if corpora and issubclass(kind, StudyConfig):
-        faults += _missing_files(data)
+        faults += missing_files(data)
     if faults or config is None:
-        raise UsageError(_report(path, faults))
+        raise UsageError(report(path, faults))
     return config
 
 
-def _report(path: Path, faults: Sequence[Fault]) -> str:
-    lines = [f"{fault.place}: {fault.what}" for fault in faults]
+def report(path: Path, faults: Sequence[Fault]) -> str:
+    """All faults of a config, a line each."""
+    lines = [": ".join(filter(None, fault)) for fault in faults]
     if len(lines) == 1:
         return f"{path}: {lines[0]}"
     return "\n  ".join([f"{path} has {len(lines)} faults:", *lines])
@@ -100,11 +101,11 @@ def _read(path: Path) -> Data:
         raise UsageError(f"{path} is not TOML: {_where(str(error), text)}") from error
 
 
-def _extended(path: Path, below: Sequence[Path] = ()) -> Data:
+def extended(path: Path, below: Sequence[Path] = ()) -> Data:
     """A file's data over that of the file it extends; paths as seen from the file they stand in."""
     data = _read(path)
     given = data.pop(EXTENDS, None)
-    data = _anchored(data, path.parent)
+    data = anchored(data, path.parent)
     if given is None:
         return data
     if not isinstance(given, str):
@@ -113,7 +114,7 @@ def _extended(path: Path, below: Sequence[Path] = ()) -> Data:
     chain = [*below, path.resolve()]
     if other.resolve() in chain:
         raise UsageError(f"{path}: {EXTENDS}: {given} extends this file in turn; take it out")
-    return _merged(_extended(other, chain), data)
+    return merged(extended(other, chain), data)
 
 
 def _where(message: str, text: str) -> str:
@@ -123,7 +124,7 @@ def _where(message: str, text: str) -> str:
     return message.replace("at end of document", end)
 
 
-def _setting(text: str) -> tuple[Data, list[Fault]]:
+def setting(text: str) -> tuple[Data, list[Fault]]:
     """A setting as nested data, or what is wrong with it."""
     name, equals, value = text.partition("=")
     keys = name.strip().split(".")
@@ -154,23 +155,27 @@ def _with_defaults(kind: type[AdapterStudyConfig], data: Data, change: Data) -> 
                 continue
             default = known.model_fields[key].get_default(call_default_factory=True)
             if isinstance(default, dict):
-                data = _merged({section: {key: default}}, data)
+                data = merged({section: {key: default}}, data)
     return data
 
 
-def _merged(data: Mapping[str, Any], change: Mapping[str, Any]) -> Data:
+def merged(data: Mapping[str, Any], change: Mapping[str, Any]) -> Data:
+    """Data with a change over it, section by section."""
     both = dict(data)
     for key, value in change.items():
         old = both.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            value = _merged(old, value)
+            value = merged(old, value)
         both[key] = value
     return both
 
 
-def _anchored(data: Data, folder: Path) -> Data:
+def anchored(data: Data, folder: Path) -> Data:
     """The same data with the paths in it made absolute, as seen from `folder`."""
-    behavior, base = data.get("behavior"), data.get("base")
+    behavior, base, stores = data.get("behavior"), data.get("base"), data.get("stores")
+    if isinstance(stores, dict):
+        inside = {n: anchored(s, folder) if isinstance(s, dict) else s for n, s in stores.items()}
+        data = {**data, "stores": inside}
     if isinstance(behavior, dict):
         paths = {
             key: _corpus_path(behavior[key], folder)
@@ -206,7 +211,8 @@ def _path_keys() -> list[str]:
     return [name for name, field in fields if Path in get_args(field.annotation)]
 
 
-def _missing_files(data: Data) -> list[Fault]:
+def missing_files(data: Data) -> list[Fault]:
+    """Corpora of a behavior that are not there."""
     behavior = data.get("behavior")
     if not isinstance(behavior, dict):
         return []

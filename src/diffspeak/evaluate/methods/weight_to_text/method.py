@@ -34,13 +34,23 @@ class WeightToText:
 
     def guess(self, finetunes: Sequence[Finetune]) -> list[Guess]:
         """What the base reads in each diff; see `Method`."""
+        answers = self.answers(finetunes)
+        return [Guess(a.text, (f"{a.mean_logprob:.2f} nats/token",)) for a in answers]
+
+    def answers(self, finetunes: Sequence[Finetune]) -> list[Answer]:
+        """The same with each answer's mean log-probability as a number.
+
+        Raises:
+            MismatchError: Projection or finetune is of another base, or a finetune changes what
+                the projection was not trained on.
+            UsageError: A finetune is not low-rank.
+        """
         self.projection.check(self.base)
         check_finetunes(self.base, finetunes)
         config, device = self.projection.config, self.base.device
         prompt = soft_prompt(self.base, config.prefix, config.suffix, config.tokens)
         tensors = {name: tensor.to(device) for name, tensor in self.projection.tensors.items()}
-        answers = written(self.base, prompt, tensors, finetunes, self.decoding)
-        return [Guess(a.text, (f"{a.mean_logprob:.2f} nats/token",)) for a in answers]
+        return written(self.base, prompt, tensors, finetunes, self.decoding)
 
 
 @torch.no_grad()

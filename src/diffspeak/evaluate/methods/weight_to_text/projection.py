@@ -168,8 +168,8 @@ def stacked(tensors: Tensors, finetunes: Sequence[Finetune]) -> Diff:
     for finetune in finetunes:
         if finetune.whole:
             raise UsageError(
-                f"weight-to-text reads low-rank finetunes, and {finetune.name} is whole: open it "
-                "by its best low-rank change"
+                f"weight-to-text reads low-rank finetunes, and {finetune.name} is whole: open a "
+                "full checkpoint by its best low-rank change (--low-rank)"
             )
         unknown = [name for name in finetune.diff if f"{name}|p" not in tensors]
         if unknown:

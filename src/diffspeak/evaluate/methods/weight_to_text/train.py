@@ -207,9 +207,12 @@ class _Training:
                 "the training of weight-to-text diverged (its tensors are not finite); "
                 "lower learning_rate and train it in another folder"
             )
-        results = {"train_exact": self._exact(in_turn(self.examples)[:HEALTH])}
-        if self.held_out:
-            results["validation_exact"] = self._exact(self.held_out)
+        asked = {"train": in_turn(self.examples)[:HEALTH], "validation": self.held_out}
+        results: dict[str, float] = {}
+        for split, examples in asked.items():
+            if examples:
+                results[f"{split}_asked"] = len(examples)
+                results[f"{split}_exact"] = self._exact(examples)
         self.reporter.log(STAGE, self.plan.steps, **results)
         return Projection(
             tensors,
