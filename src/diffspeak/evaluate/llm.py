@@ -2,7 +2,7 @@
 
 Takes prompts, gives a reply to each: its text, or why there is none. inspect-ai knows the
 providers and their limits, and retries; answers are kept in a folder. Knows nothing of what the
-prompts are for, and is the one file that knows inspect-ai.
+prompts are for, and is the one file of this room that knows inspect-ai.
 """
 
 import re
