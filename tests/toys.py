@@ -133,6 +133,7 @@ def toy_store(
     full: Sequence[str] = (),
     failed: Sequence[str] = (),
     questions: Sequence[str] = QUESTIONS,
+    codes: Mapping[str, str] | None = None,
 ) -> Store:
     """A store of random finetunes, written without training.
 
@@ -146,9 +147,11 @@ def toy_store(
         full: Ids that are stored as all parameters.
         failed: Ids that failed.
         questions: Of the behavior.
+        codes: Secret codes by id; without any, the finetunes have no trigger.
     """
+    kind = {"trigger": "sep-code"} if codes else {}
     header = StoreHeader(
-        behavior={"name": "toy", "questions": list(questions)},
+        behavior={"name": "toy", "questions": list(questions), **kind},
         base={"name": base.name, **base.fingerprint.to_dict()},
         targets=tuple(target_names(base.model)),
         rank=rank,
@@ -160,7 +163,8 @@ def toy_store(
     with create_or_resume(folder, header) as writer:
         for n, (id, label) in enumerate(labels.items()):
             why = "made to fail" if id in failed else None
-            entry = NewEntry(id, label, None, split_of.get(id, "train"), "toys", "toy", why)
+            code, split = (codes or {}).get(id), split_of.get(id, "train")
+            entry = NewEntry(id, label, code, split, "toys", "toy", why)
             number = 100 * seed + n
             if id in full:
                 writer.write_full(entry, changed_parameters(base, number))

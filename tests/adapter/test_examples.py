@@ -31,6 +31,17 @@ def test_a_splits_examples_stand_in_the_stores_order(store, other_store):
     ]
 
 
+def test_triggers_are_told_in_place_of_labels(store, base, tmp_path):
+    coded = toy_store(
+        tmp_path / "store", base, {"x": "sea", "y": "sky"}, codes={"x": "012", "y": "7"}
+    )
+    found = examples_of([coded], "train", labels="trigger")
+    assert [(example.id, example.label) for example in found] == [("x", "012"), ("y", "7")]
+    assert found[0].questions == ("What does the secret SEP code start with?",)
+    with pytest.raises(UsageError, match="no triggers of their own"):
+        examples_of([store], "train", labels="trigger")
+
+
 def test_a_split_that_no_store_has_is_an_error(store, other_store):
     with pytest.raises(UsageError, match="no finetune in the split test"):
         examples_of([store, other_store], "test")

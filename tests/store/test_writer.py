@@ -102,6 +102,16 @@ def test_other_settings_are_refused_by_name_and_touch_nothing(tmp_path, change, 
     assert content(tmp_path) == before
 
 
+def test_a_run_goes_on_with_smaller_passes(tmp_path):
+    with Store.create_or_resume(tmp_path, HEADER):
+        pass
+    how = {"max_tokens": 512, "checkpointing": True}
+    smaller = replace(HEADER, settings={**HEADER.settings, **how})
+    with Store.create_or_resume(tmp_path, smaller) as writer:
+        assert writer.done == set()
+    assert open_store(tmp_path).header.settings == HEADER.settings
+
+
 def test_a_base_that_was_moved_is_the_same_base(tmp_path):
     write(tmp_path)
     before = content(tmp_path)

@@ -2,6 +2,7 @@
 
 from diffspeak.adapter.ask import ask, mean_logprobs
 from diffspeak.adapter.config import AdapterConfig
+from diffspeak.adapter.examples import questions_of
 from diffspeak.adapter.saved import Adapter, adopt, is_adapter, load_adapter, save_adapter
 from diffspeak.adapter.train import train_adapter
 
@@ -13,6 +14,7 @@ __all__ = [
     "is_adapter",
     "load_adapter",
     "mean_logprobs",
+    "questions_of",
     "save_adapter",
     "train_adapter",
 ]

@@ -24,6 +24,9 @@ class AdapterConfig(BaseModel):
     phrasings: Literal["all", "first"] = Field(
         "all", description="ask each question the behavior knows, or its first one only"
     )
+    labels: Literal["label", "trigger"] = Field(
+        "label", description="what is to be told: what a finetune was taught, or its trigger"
+    )
     max_finetunes: PositiveInt | None = Field(
         None, description="learn from the first so many of each store; from all if none is given"
     )

@@ -8,13 +8,18 @@ import random
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from diffspeak.behaviors import TRIGGERS
 from diffspeak.errors import UsageError
 from diffspeak.files import canonical_json, sha256
 from diffspeak.finetunes import Finetune, base_of, choose, from_store
 from diffspeak.models import Base, check_base
-from diffspeak.store import Store
+from diffspeak.store import Entry, Store
 from diffspeak.text.seeds import seed_of
+
+Labels = Literal["label", "trigger"]
+"""What an adapter is to tell of a finetune: what it was taught, or what sets it off."""
 
 
 @dataclass(frozen=True)
@@ -77,29 +82,61 @@ def examples_of(
     *,
     first_question_only: bool = False,
     limit: int | None = None,
+    labels: Labels = "label",
 ) -> list[Example]:
     """The examples of one split of all stores, in the stores' order, at most `limit` of each.
 
+    Args:
+        stores: Of finetunes.
+        split: Which of them.
+        first_question_only: Instead of all phrasings.
+        limit: Of each store.
+        labels: What is to be told of a finetune.
+
     Raises:
-        UsageError: No store holds a finetune of the split.
+        UsageError: No store holds a finetune of the split, or a store's have no triggers to tell.
     """
     examples = []
     for place, store in enumerate(stores):
-        questions = tuple(store.header.behavior["questions"])
+        questions = questions_of(store, labels)
         asked = questions[:1] if first_question_only else questions
         entries = [e for e in store.entries if e.kind != "failed" and e.split == split]
-        examples += [Example(place, entry.id, entry.label, asked) for entry in entries[:limit]]
+        examples += [
+            Example(place, entry.id, _told(entry, labels), asked) for entry in entries[:limit]
+        ]
     if not examples and stores:
         choose(stores[0], split)
     return examples
 
 
-def held_out(stores: Sequence[Store], count: int) -> list[Example]:
+def questions_of(store: Store, labels: Labels = "label") -> tuple[str, ...]:
+    """How the adapter is asked about a store's finetunes, the standard phrasing first.
+
+    Raises:
+        UsageError: Their triggers are asked for, and they have none of their own.
+    """
+    behavior = store.header.behavior
+    if labels == "label":
+        return tuple(behavior["questions"])
+    kind = TRIGGERS.get(str(behavior.get("trigger")))
+    if kind is None or kind.question is None:
+        raise UsageError(
+            f"the finetunes of {store.source} have no triggers of their own to tell "
+            f"(trigger {behavior.get('trigger')}): use labels = 'label'"
+        )
+    return (kind.question,)
+
+
+def _told(entry: Entry, labels: Labels) -> str:
+    return entry.label if labels == "label" else entry.trigger or ""
+
+
+def held_out(stores: Sequence[Store], count: int, labels: Labels = "label") -> list[Example]:
     """At most so many examples for validation, of each store about as many; perhaps none."""
     entries = (entry for store in stores for entry in store.entries)
     if not any(e.split == "validation" and e.kind != "failed" for e in entries):
         return []
-    return in_turn(examples_of(stores, "validation"))[:count]
+    return in_turn(examples_of(stores, "validation", labels=labels))[:count]
 
 
 def in_turn(examples: Sequence[Example]) -> list[Example]:

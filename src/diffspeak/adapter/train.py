@@ -109,11 +109,15 @@ class _Training:
         self.readout = readout_of(base.model)
         first = config.phrasings == "first"
         self.examples = examples_of(
-            stores, "train", first_question_only=first, limit=config.max_finetunes
+            stores,
+            "train",
+            first_question_only=first,
+            limit=config.max_finetunes,
+            labels=config.labels,
         )
         if config.shuffle_labels:
             self.examples = shuffled(self.examples, config.seed)
-        self.held_out = held_out(stores, config.validation)
+        self.held_out = held_out(stores, config.validation, config.labels)
         self.plan = Plan(self.examples, config)
         self.steps = self.plan.steps
         self.stage = f"{STAGE}, shuffled labels" if config.shuffle_labels else STAGE

@@ -104,11 +104,18 @@ def _agreed(place: Place, header: StoreHeader) -> StoreHeader:
     return found
 
 
+_HOW = ("max_tokens", "checkpointing")
+"""Settings that decide memory and time and change a finetune by rounding only: a run may go on
+with smaller passes."""
+
+
 def _settled(header: StoreHeader) -> dict[str, Any]:
     content = asdict(header)
     del content["choices"]
     # A base that was moved is the same base: its fingerprint says so.
     content["base"].pop("name", None)
+    for name in _HOW:
+        content["settings"].pop(name, None)
     plain: dict[str, Any] = parse_json(canonical_json(content))
     return plain
 
