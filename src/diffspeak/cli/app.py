@@ -20,14 +20,20 @@ from diffspeak.cli.describe import HELP as DESCRIBE
 from diffspeak.cli.describe import describe
 from diffspeak.cli.diffs import HELP as DIFFS
 from diffspeak.cli.diffs import diffs
+from diffspeak.cli.evaluate import HELP as EVALUATE
+from diffspeak.cli.evaluate import evaluate
 from diffspeak.cli.fetch import HELP as FETCH
 from diffspeak.cli.fetch import fetch
 from diffspeak.cli.plan import HELP as PLAN
 from diffspeak.cli.plan import plan
+from diffspeak.cli.reports import HELP as REPORT
+from diffspeak.cli.reports import report
 from diffspeak.cli.run import HELP as RUN
 from diffspeak.cli.run import run
 from diffspeak.cli.show import HELP as SHOW
 from diffspeak.cli.show import show
+from diffspeak.cli.weight_to_text import HELP as WEIGHT_TO_TEXT
+from diffspeak.cli.weight_to_text import weight_to_text
 
 HELP = """Ask a finetuned language model what its finetuning changed.
 
@@ -58,12 +64,15 @@ def command() -> Any:
         (diffs, DIFFS),
         (adapter, ADAPTER),
         (describe, DESCRIBE),
+        (weight_to_text, WEIGHT_TO_TEXT),
         (show, SHOW),
         (convert, CONVERT),
         (corpus, CORPUS),
         (fetch, FETCH),
         (plan, PLAN),
         (run, RUN),
+        (evaluate, EVALUATE),
+        (report, REPORT),
     ):
         app.command(help=text)(verb)
     return typer.main.get_command(app)

@@ -1,6 +1,7 @@
 """How well descriptions fit: methods, guessers, judges, scores, tables."""
 
 from diffspeak.evaluate.guessers import Evidence, Guesser, LLMGuesser, LocalGuesser
+from diffspeak.evaluate.guesses import Guesses, Scored, kept_guesses, scored
 from diffspeak.evaluate.judges import (
     Embedder,
     ExactJudge,
@@ -10,7 +11,7 @@ from diffspeak.evaluate.judges import (
     SentenceEmbedder,
 )
 from diffspeak.evaluate.methods import described, direct_question, likeliest
-from diffspeak.evaluate.scores import Pair, Row, exact, mean_rate, named, rate
+from diffspeak.evaluate.scores import Pair, Row, exact, mean_rate, mean_score, named, rate
 from diffspeak.evaluate.tables import table_lines, write_table
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Evidence",
     "ExactJudge",
     "Guesser",
+    "Guesses",
     "Judge",
     "LLMGuesser",
     "LLMJudge",
@@ -25,14 +27,18 @@ __all__ = [
     "LocalJudge",
     "Pair",
     "Row",
+    "Scored",
     "SentenceEmbedder",
     "described",
     "direct_question",
     "exact",
+    "kept_guesses",
     "likeliest",
     "mean_rate",
+    "mean_score",
     "named",
     "rate",
+    "scored",
     "table_lines",
     "write_table",
 ]

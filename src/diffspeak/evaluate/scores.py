@@ -6,6 +6,7 @@ Takes (truth, guess) pairs, gives `Row`s of a results table. Knows nothing of mo
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.stats import binomtest
 
 from diffspeak.text.mentions import mentions, same
@@ -71,3 +72,23 @@ def exact(pairs: Sequence[Pair]) -> list[bool]:
 def named(pairs: Sequence[Pair]) -> list[bool]:
     """Whether each guess mentions its truth somewhere."""
     return [mentions(guess, truth) for truth, guess in pairs]
+
+
+def mean_score(name: str, scores: Sequence[float], resamples: int = 10_000, seed: int = 0) -> Row:
+    """The mean of scores with its 95% interval by bootstrap over finetunes (Efron, 1979).
+
+    Args:
+        name: Of the row.
+        scores: One a finetune, such as its mean over seeds.
+        resamples: How often as many finetunes are drawn with replacement.
+        seed: Of what is drawn.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if not len(scores):
+        raise ValueError(f"{name}: there is nothing to take a mean of")
+    values = np.asarray(scores, dtype=np.float64)
+    drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
+    return Row(name, float(values.mean()), len(values), (float(low), float(high)))

@@ -1,6 +1,6 @@
 """A results table on disk: JSON for programs and Markdown for people, from the same rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,12 @@ def table_lines(rows: Sequence[Row]) -> list[str]:
     head = ["what", "value", "95% interval", "n", *(["aim", "met"] if aims else [])]
     body = [_cells(row, aims=aims) for row in rows]
     return [_line(head), _line(["---"] * len(head)), *map(_line, body)]
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Rows of the same keys as a Markdown table."""
+    head = list(rows[0])
+    return [_line(head), _line(["---"] * len(head)), *(_line(list(row.values())) for row in rows)]
 
 
 def _cells(row: Row, *, aims: bool) -> list[str]:
