@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffspeak.cli.facts import Facts, table, to_json
+from diffspeak.cli.described import print_described, tell_failed, tell_notes
+from diffspeak.cli.facts import Facts, to_json
 from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
@@ -95,7 +96,7 @@ def describe(
     ours = _own(adapter)
     source = open_source(finetune, split=part, limit=limit, low_rank=low_rank)
     if "#" not in finetune:
-        _tell_failed(context.obj, source, part)
+        tell_failed(context.obj, source, part)
     if adapter is not None and ours is None:
         loaded, trained = _adopted(adapter, base, question, how)
     else:
@@ -107,7 +108,7 @@ def describe(
         described = interpreter.stream(noted, question, decoding, seed=seed)
         rows = _told(context.obj, described, len(source.keys), labels, as_json)
     if not as_json:
-        _print(context.obj, rows)
+        print_described(context.obj, rows)
 
 
 def _check(question: str | None, temperature: float) -> None:
@@ -192,21 +193,8 @@ def _noting(
     for key in source.keys:
         finetune = source.read(key, base)
         labels[finetune.name] = finetune.label
-        for note in finetune.notes:
-            session.messages.print(f"{finetune.name}: {note}", style="dim", soft_wrap=True)
+        tell_notes(session, finetune)
         yield finetune
-
-
-def _tell_failed(session: Session, source: "Source", split: str | None) -> None:
-    from diffspeak.finetunes import StoreSource
-
-    if not isinstance(source, StoreSource):
-        return
-    failed = sum(
-        entry.kind == "failed" and split in (None, entry.split) for entry in source.store.entries
-    )
-    if failed:
-        session.messages.print(f"left out {failed} finetunes whose training failed")
 
 
 def _told(
@@ -232,23 +220,3 @@ def _told(
             reporter.advance()
         reporter.end()
     return rows
-
-
-def _print(session: Session, rows: list[Facts]) -> None:
-    from diffspeak.text.mentions import same
-
-    known = [row for row in rows if row["label"] is not None]
-    shown = [
-        {
-            "finetune": row["finetune"].rpartition("#")[2],
-            "description": row["description"],
-            "logprob": round(row["mean_logprob"], 2),
-            "lift": round(row["lift"], 2),
-            **({"label": row["label"]} if known else {}),
-        }
-        for row in rows
-    ]
-    session.results.print(table(shown))
-    if known:
-        exact = sum(same(row["label"], row["description"]) for row in known)
-        session.results.print(f"\n{exact} of {len(known)} named exactly")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from diffspeak.cli.facts import Facts, table, to_json
+from diffspeak.cli.described import print_described, tell_failed, tell_notes
+from diffspeak.cli.facts import Facts, to_json
 from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
@@ -117,7 +118,7 @@ def weight_to_text(
         found = [open_source(name, **choice) for name in source]
         rows = _read(context.obj, _method(projection, base, how, tokens), found, as_json)
         if not as_json:
-            _print(context.obj, rows)
+            print_described(context.obj, rows)
 
 
 def _refuse(options: Mapping[str, Any], use: str) -> None:
@@ -250,39 +251,15 @@ def _opened(
     session: Session, sources: "Iterable[Source]", method: "WeightToText"
 ) -> "Iterator[Finetune]":
     """Read finetunes one after the other, saying what is left out and what they note."""
-    from diffspeak.finetunes import StoreSource
-
     for source in sources:
-        if isinstance(source, StoreSource) and "#" not in source.name:
-            failed = sum(entry.kind == "failed" for entry in source.store.entries)
-            if failed:
-                session.messages.print(f"left out {failed} finetunes whose training failed")
+        if "#" not in source.name:
+            tell_failed(session, source)
         for key in source.keys:
             finetune = source.read(key, method.base)
-            for note in finetune.notes:
-                session.messages.print(f"{finetune.name}: {note}", style="dim", soft_wrap=True)
+            tell_notes(session, finetune)
             yield finetune
 
 
 def _parts(finetunes: "Iterator[Finetune]", size: int) -> "Iterator[list[Finetune]]":
     while part := list(islice(finetunes, size)):
         yield part
-
-
-def _print(session: Session, rows: Sequence[Facts]) -> None:
-    from diffspeak.text.mentions import same
-
-    known = [row for row in rows if row["label"] is not None]
-    shown = [
-        {
-            "finetune": row["finetune"].rpartition("#")[2],
-            "description": row["description"],
-            "logprob": round(row["mean_logprob"], 2),
-            **({"label": row["label"]} if known else {}),
-        }
-        for row in rows
-    ]
-    session.results.print(table(shown))
-    if known:
-        exact = sum(same(row["label"], row["description"]) for row in known)
-        session.results.print(f"\n{exact} of {len(known)} named exactly")
