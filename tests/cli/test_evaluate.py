@@ -1,7 +1,9 @@
 """`diffspeak evaluate`: methods on a store that is there, from the command line."""
 
 import json
+import shutil
 
+from diffspeak.store import open_store
 from tests.cli.conftest import Cli, Made
 
 
@@ -77,3 +79,30 @@ def test_what_a_judge_says_that_is_no_score_is_counted_as_unscored(made: Made, c
     assert ran.code == 0, ran.err
     assert line["unscored"] == line["finetunes"] > 0 and line["mean score"] is None
     assert "unscored" in ran.out and "pairs unscored" in ran.err
+
+
+def test_a_store_that_lost_shards_gives_what_it_has_and_says_so(made: Made, cli: Cli, tmp_path):
+    store = shutil.copytree(made.store, tmp_path / "store")
+    entries = open_store(store).entries
+    (store / "shard-00000.jsonl").unlink()
+    left = [e.id for e in entries if e.shard > 0 and e.split == "test" and e.kind != "failed"]
+    ran = evaluate(cli, made._replace(store=store), tmp_path / "out", "--method", "base-question")
+    (line,) = table(tmp_path / "out")["lines"]
+    assert ran.code == 0 and "misses 1 of" in ran.err
+    assert line["finetunes"] == len(left) > 0
+
+
+def test_a_damaged_finetune_stops_it_by_name_and_what_was_guessed_is_kept(
+    made: Made, cli: Cli, tmp_path
+):
+    store, out = shutil.copytree(made.store, tmp_path / "store"), tmp_path / "out"
+    assert evaluate(cli, made._replace(store=store), out, "--method", "base-question").code == 0
+    kept = list((out / "guesses").iterdir())
+    whole = {path: path.read_bytes() for path in store.glob("*.safetensors")}
+    for path in whole:
+        path.write_bytes(path.read_bytes()[:-8])
+    ran = evaluate(cli, made._replace(store=store), out, "--method", "logit-lift")
+    assert ran.code == 1 and "safetensors" in ran.err and list((out / "guesses").iterdir()) == kept
+    for path, content in whole.items():
+        path.write_bytes(content)
+    assert evaluate(cli, made._replace(store=store), out, "--method", "logit-lift").code == 0

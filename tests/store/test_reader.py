@@ -39,6 +39,16 @@ def test_each_finetune_comes_back(folder):
         assert {change.scaling for change in found.values()} == {SCALING}
 
 
+def test_lost_shards_are_told_and_the_others_are_read(folder, caplog):
+    assert not caplog.text and len(open_store(folder)) == 6
+    (folder / "shard-00000.jsonl").unlink()
+    (folder / "shard-00001.jsonl").unlink()
+    store = open_store(folder)
+    assert [e.id for e in store.entries] == [entry(n).id for n in (3, 4)]
+    assert same(store.read(entry(3).id), 3)
+    assert "misses 2 of 3 shards (number 0, 1)" in caplog.text
+
+
 def test_many_are_stacked_in_the_order_asked_for(folder):
     found = open_store(folder).read_many([entry(n).id for n in (4, 0, 3)])
     for name, (A, B) in factors([4, 0, 3]).items():

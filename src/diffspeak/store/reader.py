@@ -4,6 +4,7 @@ Takes a folder or a URL, gives entries and `LowRank` factors, each verified agai
 Memory holds the index and what was asked for, never the store.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -27,6 +28,11 @@ from diffspeak.store.layout import (
 )
 from diffspeak.store.tensors import ShardTensors, factors_sum, file_sum, load_full
 from diffspeak.store.writer import StoreWriter, create_or_resume
+
+log = logging.getLogger(__name__)
+
+SHOWN = 5
+"""Lost shards that a warning names."""
 
 _OPEN_SHARDS = 256
 """Whose headers are kept: to read one costs as much as to read a finetune behind it."""
@@ -63,9 +69,24 @@ class Store:
         self._place = place
         self._index: dict[str, Entry] = {}
         self._open: OrderedDict[int, ShardTensors] = OrderedDict()
-        for shard in shard_numbers(place.names()):
+        shards = shard_numbers(place.names())
+        for shard in shards:
             for entry in read_lines(place, shard):
                 self._add(entry)
+        self._tell_lost(shards)
+
+    def _tell_lost(self, shards: Sequence[int]) -> None:
+        """Warn where shards are not there that came before others."""
+        lost = sorted(set(range(max(shards, default=0))) - set(shards))
+        if lost:
+            log.warning(
+                "%s misses %d of %d shards (number %s): their finetunes are left out; restore the "
+                "files, or make them anew with the command that made the store",
+                self.source,
+                len(lost),
+                max(shards) + 1,
+                ", ".join(map(str, lost[:SHOWN])) + (", ..." if len(lost) > SHOWN else ""),
+            )
 
     @staticmethod
     def create_or_resume(
