@@ -40,6 +40,8 @@ class Workshop:
         self.base, self.folder, self.reporter = base, folder, reporter
         self._behaviors: dict[str, Behavior] = {}
         self._stores: dict[str, Store] = {}
+        self._adapters: dict[tuple[str, int], Adapter] = {}
+        self._projections: dict[tuple[str, int], Projection] = {}
 
     def store(self, config: ExperimentConfig, name: str) -> Store:
         """A store with all its finetunes."""
@@ -76,21 +78,29 @@ class Workshop:
 
     def adapter(self, config: ExperimentConfig, name: str, seed: int) -> Adapter:
         """A trained adapter."""
-        wanted = config.adapters[name]
-        self.reporter.say(f"adapter {name}, seed {seed}")
-        settings = wanted.training.model_copy(update={"seed": seed})
-        place = self._place("adapters", name, seed)
-        stores = self._all(config, wanted.stores)
-        return train_adapter(self.base, stores, settings, place, self.reporter)
+        if (name, seed) not in self._adapters:
+            wanted = config.adapters[name]
+            self._adapters[name, seed] = train_adapter(
+                self.base,
+                self._all(config, wanted.stores),
+                wanted.training.model_copy(update={"seed": seed}),
+                self._place("adapters", name, seed),
+                self.reporter,
+            )
+        return self._adapters[name, seed]
 
     def projection(self, config: ExperimentConfig, name: str, seed: int) -> Projection:
         """A trained projection of weight-to-text."""
-        wanted = config.projections[name]
-        self.reporter.say(f"projection {name}, seed {seed}")
-        settings = wanted.training.model_copy(update={"seed": seed})
-        place = self._place("projections", name, seed)
-        stores = self._all(config, wanted.stores)
-        return train_weight_to_text(self.base, stores, settings, place, self.reporter)
+        if (name, seed) not in self._projections:
+            wanted = config.projections[name]
+            self._projections[name, seed] = train_weight_to_text(
+                self.base,
+                self._all(config, wanted.stores),
+                wanted.training.model_copy(update={"seed": seed}),
+                self._place("projections", name, seed),
+                self.reporter,
+            )
+        return self._projections[name, seed]
 
     def trained_with(self, config: ExperimentConfig, row: RowConfig, seed: int) -> Any:
         """All that the training of a row's method depended on; None where nothing is trained."""
@@ -118,4 +128,5 @@ class Workshop:
         return [self.store(config, name) for name in names]
 
     def _place(self, kind: str, name: str, seed: int) -> Path:
+        self.reporter.say(f"{kind[:-1]} {name}, seed {seed}")
         return self.folder / kind / f"{name}-seed-{seed}"
