@@ -165,11 +165,10 @@ def toy_store(
             why = "made to fail" if id in failed else None
             code, split = (codes or {}).get(id), split_of.get(id, "train")
             entry = NewEntry(id, label, code, split, "toys", "toy", why)
-            number = 100 * seed + n
             if id in full:
-                writer.write_full(entry, changed_parameters(base, number))
+                writer.write_full(entry, changed_parameters(base, 100 * seed + n))
             else:
-                diff = base_diff(base, rank, number)
+                diff = base_diff(base, rank, 100 * seed + n)
                 factors = {name: (c.A[None], c.B[None]) for name, c in diff.items()}
                 writer.write_shard([entry], factors)
     return open_store(folder)

@@ -20,7 +20,7 @@ def test_methods_that_were_named_are_tried_and_a_report_is_written(made: Made, c
         cli, made, tmp_path, "--adapter", made.adapter, "--method", "dit", "--method", "logit-lift"
     )
     assert ran.code == 0, ran.err
-    assert "| dit |" in ran.out and "| logit lift |" in ran.out
+    assert "mean score" in ran.out and "logit lift" in ran.out
     assert [line["name"] for line in table(tmp_path)["lines"]] == ["dit", "logit lift"]
     assert (tmp_path / "report.html").is_file() and (tmp_path / "report.md").is_file()
 

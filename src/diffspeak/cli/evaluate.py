@@ -24,6 +24,19 @@ Example:
     --method dit --method logit-lift --judge openai/gpt-4o-mini
 """
 
+ProjectionFolder = Annotated[
+    str | None,
+    typer.Option("--projection", metavar="FOLDER", help="What `diffspeak weight-to-text` wrote."),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="dit, base-question, 20-questions, logit-lift, ...; all that can be tried by default. "
+        "May be repeated.",
+    ),
+]
+
 
 def evaluate(
     context: typer.Context,
@@ -37,20 +50,8 @@ def evaluate(
     adapter: Annotated[
         str | None, typer.Option("--adapter", metavar="ADAPTER", help="For DIT.")
     ] = None,
-    projection: Annotated[
-        str | None,
-        typer.Option(
-            "--projection", metavar="FOLDER", help="What `diffspeak weight-to-text` wrote."
-        ),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            help="dit, base-question, 20-questions, logit-lift, ...; all that can be tried by "
-            "default. May be repeated.",
-        ),
-    ] = None,
+    projection: ProjectionFolder = None,
+    method: Methods = None,
     judge: Annotated[str, typer.Option("--judge", help="local, exact or an LLM.")] = "local",
     embedding: Annotated[
         str | None,
@@ -62,11 +63,14 @@ def evaluate(
     sets: Sets = None,
 ) -> None:
     """Evaluate."""
+    from diffspeak.cli.facts import table
     from diffspeak.cli.stage import stage
+    from diffspeak.files import read_json
     from diffspeak.study import load_config, load_study_base
     from diffspeak.study.experiments import run_experiments, write_report
     from diffspeak.study.experiments.config import JudgeConfig
     from diffspeak.study.experiments.given import GivenWorkshop, experiment_on, methods_of
+    from diffspeak.study.experiments.outcome import shown
 
     settings = load_config(config, sets or ())
     given = _given(store, adapter, projection)
@@ -79,7 +83,7 @@ def evaluate(
         workshop = GivenWorkshop(base, out, reporter, given)
         (page,) = run_experiments([experiment], out, reporter, workshop)
         report = write_report(out)
-    context.obj.results.print(page.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+    context.obj.results.print(table(shown(read_json(page.with_suffix(".json"))["lines"])))
     context.obj.results.print(f"done: {report}", soft_wrap=True)
 
 
