@@ -5,6 +5,7 @@ Takes a folder of a kind that is known already, gives facts.
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ def run_facts(folder: Path) -> Facts:
         "kind": "run",
         "source": str(folder),
         "made": [{"folder": name, "what": what} for name, what in _made(folder)],
+        "experiments": _experiments(folder),
         "config": _object(folder / CONFIG),
         **run_parts(folder),
     }
@@ -144,10 +146,28 @@ def _made(folder: Path) -> Iterable[tuple[str, str]]:
         "weight-to-text.json": "projection",
         "checkpoint.safetensors": "adapter in training",
     }
-    for path in sorted(folder.iterdir()):
+    inside = [folder.glob(f"{kind}/*") for kind in ("stores", "adapters", "projections")]
+    for path in [*sorted(folder.iterdir()), *sorted(chain(*inside))]:
         what = next((kind for name, kind in kinds.items() if (path / name).is_file()), None)
         if what:
-            yield path.name, what
+            yield str(path.relative_to(folder)), what
+
+
+def _experiments(folder: Path) -> list[Facts]:
+    """What came out of each experiment: its first line."""
+    if not any(folder.glob("*/table.json")):
+        return []
+    from diffspeak.study.experiments.findings import read_findings
+
+    return [
+        {
+            "experiment": finding.name,
+            "line": finding.main.name,
+            "mean score": round(finding.main.mean, 2) if finding.main.mean is not None else "-",
+            "finetunes": finding.main.finetunes,
+        }
+        for finding in read_findings(folder)
+    ]
 
 
 def _change(diff: Diff) -> Facts:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from diffspeak.cli.show_folders import run_facts
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.progress import Silent
 from diffspeak.study.experiments import load_experiments, run_experiments
@@ -107,6 +108,17 @@ def test_again_nothing_is_made_and_what_was_lost_is(hidden_topic):
     assert after.keys() == before.keys()
     assert {path for path in after if after[path] != before[path]} == {lost}
     assert page.read_bytes() == table
+
+
+@pytest.mark.slow
+def test_show_tells_what_a_run_of_experiments_holds(hidden_topic):
+    folder, _, _ = hidden_topic
+    (folder / "config.json").write_text("{}")  # As the command line leaves one.
+    facts = run_facts(folder)
+    assert {"folder": "stores/topics", "what": "store"} in facts["made"]
+    assert {"folder": "adapters/topics-seed-2", "what": "adapter"} in facts["made"]
+    (found,) = [one for one in facts["experiments"] if one["experiment"] == "hidden-topic"]
+    assert (found["line"], found["finetunes"]) == ("DIT", 3)
 
 
 @pytest.mark.slow
