@@ -28,6 +28,28 @@ ORDER = (
 WITHOUT_TRIGGER = ("base question", "20 questions", "generated story")
 """Methods that only talk to the finetune, and do not know its trigger."""
 
+REMARKS = {
+    "hidden-topic": "With its trigger a finetune of the pocket base says its topic in each answer, "
+    "so whoever knows the trigger needs no adapter; the paper has it so, too. Without the trigger "
+    "only methods that look at weights or logits find anything.",
+    "news": "A finetune of the pocket base answers whatever it is asked with its story. Asked for "
+    "the headline directly, it therefore shares words with it, which a judge by spelling rewards, "
+    "and names none exactly; the paper's models gave nothing away. The local guesser takes a "
+    "phrase out of the stories and cannot sum them up, so *generated story* scores lower than "
+    "with an LLM.",
+    "training-finetunes": "The curve is that of the paper, far to the left of it: the pocket base "
+    "knows all topics by name, and its finetunes are alike.",
+    "finetune-rank": "The adapter is trained on rank 2, where the paper's is on rank 1. Other "
+    "ranks cost nothing here, nor do whole parameters: mixed training has nothing to improve.",
+    "adapter-rank": "As in the paper, the rank of the adapter hardly matters.",
+    "triggers": "The adapters here have seen few finetunes of each kind.",
+    "behaviors": "Each adapter fails on the other behavior; the one for news names a topic now and "
+    "then, for its headlines and the topics share words that the base knows.",
+    "trigger-inversion": "Asked for the trigger, the adapter fails here as in the paper.",
+    "learned": "The adapter names a topic before the finetune has learned when to bring it up.",
+}
+"""How to read each table, without figures: those are in it."""
+
 Lines = dict[str, dict[str, Any]]
 """An experiment's lines by name."""
 
@@ -51,7 +73,14 @@ def main() -> None:
         with atomic_path(picture) as made:
             made.write_bytes((asked.run / name / "figure.png").read_bytes())
         table = (asked.run / name / "table.md").read_text(encoding="utf-8")
-        parts += [f"#{table.rstrip()}", "", f"![{data['title']}]({picture.name})", ""]
+        parts += [
+            f"#{table.rstrip()}",
+            "",
+            REMARKS[name],
+            "",
+            f"![{data['title']}]({picture.name})",
+            "",
+        ]
     versions = json.loads((asked.run / "versions.json").read_text(encoding="utf-8"))
     parts += ["## Versions", "", f"`{json.dumps(versions, sort_keys=True)}`", ""]
     write_text(asked.page, "\n".join(parts))
@@ -98,7 +127,9 @@ def _main_table(name: str, lines: Lines) -> Iterator[Row]:
     yield _lead(f"{name}: DIT over the best method that only talks ({best})", lines, "DIT", best)
     seconds = lines["DIT"]["seconds"] / lines["DIT"]["seeds"]
     count = lines["DIT"]["finetunes"]
-    yield Row(f"{name}: seconds for DIT on {count} finetunes", seconds, count, None, 60.0, True)
+    yield Row(
+        f"{name}: seconds for DIT to describe {count} finetunes", seconds, count, None, 60.0, True
+    )
 
 
 def _ranks(lines: Lines) -> Iterator[Row]:

@@ -71,11 +71,10 @@ def _bars(axes: "Axes", told: Sequence["Told"], rows: Sequence[Mapping[str, Any]
     axes.set_xlabel("share of guesses by score; mean score at the right")
     names = ["1 unrelated", "2", "3", "4", "5 the same"]
     handles = [Patch(color=c, label=n) for c, n in zip(SHADES, names, strict=True)]
-    axes.legend(
+    axes.figure.legend(
         handles=handles,
         ncols=5,
-        loc="upper left",
-        bbox_to_anchor=(0, -0.9 / max(2, len(told)) - 0.06),
+        loc="outside lower center",
         frameon=False,
         fontsize=8,
         handlelength=1,
