@@ -7,7 +7,7 @@ import copy
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -112,9 +112,12 @@ def _mend(kind: type[BaseModel], data: Any, keys: Keys) -> None:
 def _known(kind: type[BaseModel], keys: Keys) -> list[str]:
     """The keys that may stand behind `keys`; none where that is no class."""
     inner: type[BaseModel] | None = kind
-    for key in keys:
+    names = iter(keys)
+    for key in names:
         field = inner.model_fields.get(key) if inner else None
         inner = model_in(field.annotation) if field else None
+        if field and get_origin(field.annotation) in (dict, tuple):
+            next(names, None)  # A name in a table, or a place in a list.
     return list(inner.model_fields) if inner else []
 
 
