@@ -166,6 +166,15 @@ def test_every_experiment_that_ships_is_read_and_those_of_a_list_agree():
     assert all(experiment.about for experiment in experiments)
 
 
+@pytest.mark.parametrize("name", ["hidden-topic", "news"])
+def test_those_for_a_large_base_lack_nothing_but_the_data(name):
+    with pytest.raises(UsageError) as caught:
+        load_experiments(STUDY / "qwen3-4b" / f"{name}.toml")
+    faults = str(caught.value).splitlines()[1:]
+    assert len(faults) == 3 and all("there is no file" in fault for fault in faults)
+    assert all("data/paper" in fault and ".behavior." in fault for fault in faults)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -10,7 +10,7 @@ from typing import Any
 
 from diffspeak.errors import UsageError
 from diffspeak.study.experiments.config import ExperimentConfig
-from diffspeak.study.faults import validated
+from diffspeak.study.faults import Fault, validated
 from diffspeak.study.read import (
     Data,
     extended,
@@ -61,7 +61,7 @@ def _experiment(path: Path, data: Data, sets: Sequence[str]) -> ExperimentConfig
     if ROWS not in data:
         raise UsageError(f"{path} is no experiment: it has no rows; write [[rows]]")
     data = {"name": path.stem, **data}
-    faults = []
+    faults: list[Fault] = []
     for text in sets:
         change, fault = setting(text)
         faults += fault
@@ -71,8 +71,9 @@ def _experiment(path: Path, data: Data, sets: Sequence[str]) -> ExperimentConfig
             data[table] = {name: _like(path, table, data[table], name) for name in data[table]}
     config, found = validated(ExperimentConfig, _only_used(data))
     faults += found
-    for store in (config.stores if config else {}).values():
-        faults += missing_files({"behavior": store.behavior.model_dump(mode="json")})
+    for name, store in (config.stores if config else {}).items():
+        missing = missing_files({"behavior": store.behavior.model_dump(mode="json")})
+        faults += [Fault(f"stores.{name}.{fault.place}", fault.what) for fault in missing]
     if faults or config is None:
         raise UsageError(report(path, faults))
     return config
