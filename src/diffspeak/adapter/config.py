@@ -36,6 +36,15 @@ class AdapterConfig(BaseModel):
         lt=1,
         description="share of a finetune's modules that are left out, drawn anew at each step",
     )
+    negatives: float = Field(
+        0.0,
+        ge=0,
+        description="for each finetune of a batch so many changes without meaning: none at all, "
+        "random ones, a finetune's in other blocks; the adapter learns to call them 'nothing'",
+    )
+    nothing: str = Field(
+        "Nothing was changed.", min_length=1, description="what it is to say of them"
+    )
     shuffle_labels: bool = Field(
         False, description="a control: give every finetune the label of another"
     )

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from diffspeak.adapter.config import AdapterConfig
 from diffspeak.adapter.examples import Example
+from diffspeak.adapter.negatives import NEGATIVES, negative_of
 from diffspeak.finetunes import Finetune
 from diffspeak.text.seeds import seed_of
 
@@ -63,6 +64,15 @@ class Plan:
             diff=_some(finetune.diff, self.config.module_dropout, rng),
             parameters=_some(finetune.parameters, self.config.module_dropout, rng),
         )
+
+    def negatives(self, finetunes: Sequence[Finetune], step: int) -> list[Finetune]:
+        """Changes without meaning to go with a step's finetunes, the kinds in turn."""
+        count = round(self.config.negatives * len(finetunes))
+        chosen = [finetunes[i % len(finetunes)] for i in range(count)]
+        return [
+            negative_of(NEGATIVES[(step + i) % len(NEGATIVES)], finetune, step)
+            for i, finetune in enumerate(chosen)
+        ]
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate: linear warm-up, then half a cosine to zero."""

@@ -166,10 +166,15 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self.plan.rate(step)
         total = torch.zeros((), device=self.base.device)
-        loaded = [self.plan.thinned(self.finetunes.read(example), step) for example, _ in batch]
+        read = [self.finetunes.read(example) for example, _ in batch]
+        loaded = [self.plan.thinned(finetune, step) for finetune in read]
+        told = [(question, example.label) for example, question in batch]
+        without = self.plan.negatives(read, step)
+        told += [(told[i % len(batch)][0], self.config.nothing) for i in range(len(without))]
+        loaded += without
         rendered = [
-            self.base.chat.with_answer((Message("user", question),), example.label, learn_end=True)
-            for example, question in batch
+            self.base.chat.with_answer((Message("user", question),), label, learn_end=True)
+            for question, label in told
         ]
         tokens = sum(r.answer_end - r.prompt_length for r in rendered)
         for group_rows in groups(loaded):
