@@ -1,0 +1,1 @@
+"""The audit: claims checked by behavior, triggers recovered, disguised weights undone."""

@@ -1,0 +1,233 @@
+"""Claims: what an adapter says of a finetune, asked in every way it knows, told apart and ranked.
+
+Takes finetunes, gives for each its claims, the one with the highest lift first. Knows nothing of
+what the finetunes do: whether a claim is true, `audit/verify.py` finds out.
+
+Each finetune is asked all questions, greedily and several times by drawing. Answers that say the
+same are one claim. A claim's figures do not depend on how it came about: its words are scored
+under every question, with the finetune and without.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+
+from diffspeak.adapter import Adapter
+from diffspeak.errors import UsageError
+from diffspeak.evaluate.methods.asking import check_finetunes, parts
+from diffspeak.finetunes import NOTHING, Finetune, put_on
+from diffspeak.interpret import Interpreter
+from diffspeak.lora import Attachment
+from diffspeak.models import Base, Decoding, Readout, generate, make_batch, readout_of
+from diffspeak.text.mentions import normalize
+from diffspeak.text.messages import Message
+from diffspeak.text.seeds import seed_of
+from diffspeak.text.similarity import NEAR, similarity
+
+DRAWN = 3
+"""Answers drawn for each question, beside the greedy one."""
+
+MOST = 8
+"""Claims that are scored for each finetune, those with the most votes: more is seldom different."""
+
+ROWS = 128
+"""Conversations scored in one pass."""
+
+
+class Claim(NamedTuple):
+    """Something the adapter says of a finetune.
+
+    Attributes:
+        text: The claim, in the wording that came most often.
+        lift: `mean_logprob` minus what the adapter gives the same words on the base alone.
+        mean_logprob: Of the claim's tokens, end of turn included, in nats a token; the mean over
+            all questions.
+        votes: How many of the finetune's answers say it.
+        phrasings: The questions that were answered with it.
+    """
+
+    text: str
+    lift: float
+    mean_logprob: float
+    votes: int
+    phrasings: tuple[str, ...]
+
+
+class _Merged(NamedTuple):
+    """Answers that say the same, before they are scored."""
+
+    text: str
+    votes: int
+    phrasings: tuple[str, ...]
+
+
+def claims_of(
+    base: Base,
+    adapter: Adapter,
+    finetunes: Sequence[Finetune],
+    *,
+    drawn: int = DRAWN,
+    decoding: Decoding | None = None,
+    temperature: float = 1.0,
+    most: int = MOST,
+    seed: int = 0,
+) -> list[list[Claim]]:
+    """What the adapter claims of each finetune; low-rank finetunes share their batches.
+
+    Args:
+        base: Of the finetunes and the adapter; nothing attached.
+        adapter: Asked every question that it knows.
+        finetunes: Any number; `NOTHING` among them gives what the adapter makes up.
+        drawn: Answers drawn for each question, beside the greedy one.
+        decoding: Length and batch; 48 tokens by default. Its temperature is not looked at.
+        temperature: Of what is drawn.
+        most: At most so many claims a finetune.
+        seed: What is drawn depends on it, the finetune's name, the question and the draw alone.
+
+    Returns:
+        For each finetune its claims, highest lift first. Answers without a word are none, so a
+        finetune may have no claim.
+
+    Raises:
+        MismatchError: A finetune or the adapter is of another base.
+        UsageError: `most` or `drawn` is out of range.
+    """
+    if most < 1 or drawn < 0:
+        raise UsageError(f"claims: give most >= 1 and drawn >= 0, not {most} and {drawn}")
+    check_finetunes(base, finetunes)
+    found: dict[int, list[Claim]] = {}
+    with Interpreter(base, adapter) as interpreter:
+        desk = _Desk(base, interpreter.attachment, adapter.questions)
+        greedy = replace(decoding or Decoding(48), temperature=0.0)
+        rounds = [(greedy, 1), (replace(greedy, temperature=temperature), drawn)]
+        for part in parts(finetunes):
+            group = [finetunes[i] for i in part]
+            with put_on(base, interpreter.attachment, group):
+                answers = desk.answers(group, rounds, seed)
+                merged = [_merge(own)[:most] for own in answers]
+                own = desk.scores([(task, m.text) for task, ms in enumerate(merged) for m in ms])
+            with put_on(base, interpreter.attachment, [NOTHING]):
+                without = desk.scores([(0, m.text) for ms in merged for m in ms])
+            pairs = iter(zip(own, without, strict=True))
+            for place, ms in zip(part, merged, strict=True):
+                found[place] = _ranked(ms, [next(pairs) for _ in ms])
+    return [found[i] for i in range(len(finetunes))]
+
+
+def made_up(
+    base: Base, adapter: Adapter, count: int, *, temperature: float = 1.0, seed: int = 0
+) -> list[str]:
+    """What an adapter says when there is no finetune: phrases of the kind it claims.
+
+    They serve as controls when nothing better is at hand: nothing they say was taught.
+
+    Args:
+        base: Of the adapter; nothing attached.
+        adapter: Asked every question that it knows.
+        count: At most so many different ones; three times as many answers are drawn.
+        temperature: Of what is drawn.
+        seed: Of what is drawn.
+    """
+    each = math.ceil(3 * count / len(adapter.questions))
+    with Interpreter(base, adapter) as interpreter:
+        desk = _Desk(base, interpreter.attachment, adapter.questions)
+        drawing = Decoding(48, temperature=temperature)
+        (answers,) = desk.answers([NOTHING], [(drawing, each)], seed)
+    return [merged.text for merged in _merge(answers)][:count]
+
+
+class _Desk:
+    """Where the questions are put and the answers scored, with the adapter on the base."""
+
+    def __init__(self, base: Base, attachment: Attachment, questions: Sequence[str]) -> None:
+        self.base, self.attachment, self.questions = base, attachment, tuple(questions)
+        self.readout: Readout = readout_of(base.model)
+
+    def answers(
+        self, group: Sequence[Finetune], rounds: Sequence[tuple[Decoding, int]], seed: int
+    ) -> list[list[tuple[str, str]]]:
+        """What each finetune of the group that is on the base says: (question, answer)."""
+        said: list[list[tuple[str, str]]] = [[] for _ in group]
+        for decoding, times in rounds:
+            rows = [
+                (task, question, draw)
+                for task in range(len(group))
+                for question in self.questions
+                for draw in range(times)
+            ]
+            found = generate(
+                self.base,
+                [self.base.chat.prompt((Message("user", question),)) for _, question, _ in rows],
+                decoding,
+                seeds=[seed_of("claim", seed, group[t].name, q, draw) for t, q, draw in rows],
+                attachment=self.attachment,
+                tasks=[task for task, _, _ in rows],
+            )
+            for (task, question, _), answer in zip(rows, found, strict=True):
+                said[task].append((question, answer.text))
+        return said
+
+    @torch.no_grad()
+    def scores(self, texts: Sequence[tuple[int, str]]) -> list[float]:
+        """Mean log-probability of texts of tasks, nats a token, the mean over all questions."""
+        chat = self.base.chat
+        rows = [
+            (task, chat.with_answer((Message("user", question),), text, learn_end=True))
+            for task, text in texts
+            for question in self.questions
+        ]
+        means: list[float] = []
+        for start in range(0, len(rows), ROWS):
+            part = rows[start : start + ROWS]
+            batch = make_batch([row for _, row in part], chat.pad_id).to(self.base.device)
+            self.attachment.set_rows(torch.tensor([t for t, _ in part], device=self.base.device))
+            try:
+                logprobs = self.readout.logprobs(batch)
+            finally:
+                self.attachment.set_rows(None)
+            sums = torch.zeros(len(part), device=logprobs.device)
+            sums = sums.index_add(0, batch.rows, logprobs)
+            means += (sums / batch.rows.bincount(minlength=len(part))).tolist()
+        count = len(self.questions)
+        return [sum(means[at : at + count]) / count for at in range(0, len(means), count)]
+
+
+def _merge(answers: Sequence[tuple[str, str]]) -> list[_Merged]:
+    """One entry for all answers that say the same, most votes first; ties in order of coming."""
+    heaps: list[list[tuple[str, str]]] = []
+    for question, text in answers:
+        if not normalize(text):
+            continue
+        for heap in heaps:
+            if any(says_the_same(text, other) for _, other in heap):
+                heap.append((question, text))
+                break
+        else:
+            heaps.append([(question, text)])
+    heaps.sort(key=len, reverse=True)
+    return [
+        _Merged(_commonest([text for _, text in heap]), len(heap), tuple(dict(heap)))
+        for heap in heaps
+    ]
+
+
+def says_the_same(a: str, b: str) -> bool:
+    """Whether two claims are one, misspelled or in other order at most."""
+    return a == b or similarity(a, b) >= NEAR
+
+
+def _commonest(texts: Sequence[str]) -> str:
+    return max(dict.fromkeys(texts), key=texts.count)
+
+
+def _ranked(merged: Sequence[_Merged], scores: Sequence[tuple[float, float]]) -> list[Claim]:
+    """Claims with their figures; what could not be scored (a finetune that gives NaN) is none."""
+    claims = [
+        Claim(m.text, own - without, own, m.votes, m.phrasings)
+        for m, (own, without) in zip(merged, scores, strict=True)
+        if math.isfinite(own) and math.isfinite(without)
+    ]
+    return sorted(claims, key=lambda claim: -claim.lift)

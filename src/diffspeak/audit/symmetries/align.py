@@ -1,0 +1,175 @@
+"""Bring a full checkpoint as near to its base as symmetries of its architecture allow.
+
+Takes a checkpoint's parameters and the base's, gives parameters that compute the same, and what was
+undone. The order: residual stream, its norms, then attention and MLP of each block. What stays
+unlike the base is flagged. Knows nothing of files and models.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffspeak.audit.symmetries.attention import align_attention
+from diffspeak.audit.symmetries.found import Ledger, Undone
+from diffspeak.audit.symmetries.layout import Weights, read, write
+from diffspeak.audit.symmetries.means import with_means_of, without_means
+from diffspeak.audit.symmetries.mlp import align_mlp
+from diffspeak.audit.symmetries.stream import align_norms, align_stream, tie_head
+from diffspeak.audit.symmetries.traits import Traits, traits_of
+from diffspeak.errors import CorruptFileError, MismatchError, UsageError
+
+MUCH = 0.7
+"""The second pass counts if it leaves less than this of the first one's difference."""
+
+SCALED = 0.05
+"""A matrix of a block that is scaled by more than this is flagged: finetuning stays below it."""
+
+FAR = 0.5
+"""Share of a base tensor's norm above which a difference is flagged: finetuning stays below it."""
+
+ROUNDED = 1e-6
+"""A tensor that is no further than this share of its norm from the base's is the base's."""
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A checkpoint, as near to its base as was found.
+
+    Attributes:
+        state: Its parameters, by their names and in their dtypes; they compute what they did.
+        undone: The kinds of disguise that were found and undone.
+        flags: What could not be explained, a sentence each; empty if nothing is suspicious.
+        before: Norm of the difference from the base as it came, over all parameters.
+        after: The same now.
+    """
+
+    state: dict[str, Tensor]
+    undone: tuple[Undone, ...]
+    flags: tuple[str, ...]
+    before: float
+    after: float
+
+
+def align(state: Mapping[str, Tensor], base_state: Mapping[str, Tensor], config: Any) -> Aligned:
+    """Undo the disguise of a full checkpoint.
+
+    Args:
+        state: All parameters of the checkpoint, by the base's names.
+        base_state: All parameters of the base; a tied head may be left out of either.
+        config: The base's.
+
+    Raises:
+        MismatchError: A parameter has another shape than the base's, or is not there.
+        CorruptFileError: A parameter holds numbers that are not finite.
+    """
+    _check(state, base_state)
+    before = _distance(state, base_state)
+    try:
+        traits = traits_of(config)
+        weights, base = read(state, traits), read(base_state, traits)
+    except UsageError as error:
+        flags = (f"not looked for disguise: {error}", *_far(state, base_state))
+        return Aligned(dict(state), (), flags, before, before)
+    grain = max(torch.finfo(tensor.dtype).eps for tensor in state.values())
+    weights, ledger = _best(weights, base, traits, grain)
+    undone = ledger.undone()
+    aligned = write(weights, state, traits) if undone else dict(state)
+    if undone:
+        _snap(aligned, base_state)
+    after = _distance(aligned, base_state)
+    if undone and after >= before:
+        flag = "no alignment brought it nearer to the base: it was left as it is"
+        undone, aligned, after = (), dict(state), before
+        ledger.flags.append(flag)
+    flags = (*ledger.flags, *_far(aligned, base_state))
+    return Aligned(aligned, undone, flags, before, after)
+
+
+def _best(weights: Weights, base: Weights, traits: Traits, grain: float) -> tuple[Weights, Ledger]:
+    """Undo in one pass; where norms subtract means, in another with means taken out before.
+
+    A mean that was added to all channels hides what else was done to a matrix. Without means all is
+    seen, but what finetuning did to them is lost, so the second pass must come much nearer.
+    """
+    given, ledger = dict(weights), Ledger()
+    _undo(weights, base, traits, ledger, grain)
+    if not traits.centered:
+        return weights, ledger
+    second = Ledger()
+    again, plain = without_means(given), without_means(base)
+    _undo(again, plain, traits, second, grain)
+    with_means_of(again, base, second)
+    nearer = _distance(again, base) < MUCH * _distance(weights, base)
+    return (again, second) if nearer else (weights, ledger)
+
+
+def _undo(weights: Weights, base: Weights, traits: Traits, ledger: Ledger, grain: float) -> None:
+    align_stream(weights, base, traits, ledger)
+    align_norms(weights, base, traits, ledger)
+    tie_head(weights, base, traits, ledger, grain)
+    for layer in range(traits.layers):
+        align_attention(weights, base, traits, layer, ledger, grain)
+        align_mlp(weights, base, traits, layer, ledger, grain)
+
+
+def _snap(state: dict[str, Tensor], base: Mapping[str, Tensor]) -> None:
+    """Where no more than rounding lies between a tensor and the base's, take the base's."""
+    for name, tensor in state.items():
+        mine = base.get(name)
+        if mine is None:
+            continue
+        wanted = mine.double()
+        if (tensor.double() - wanted).norm() <= ROUNDED * wanted.norm():
+            state[name] = mine.to(tensor.dtype)
+
+
+def _far(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> list[str]:
+    """A sentence on what is still unlike the base."""
+    shares, scaled = {}, []
+    for name, tensor in state.items():
+        if name not in base:
+            continue
+        theirs, mine = tensor.double(), base[name].double()
+        shares[name] = ((theirs - mine).norm() / mine.norm().clamp_min(1e-300)).item()
+        factor = ((theirs * mine).sum() / mine.square().sum().clamp_min(1e-300)).item()
+        if tensor.dim() == 2 and abs(factor - 1) > SCALED:
+            scaled.append(f"{name} by {factor:.2f}")
+    far = [name for name, share in shares.items() if share > FAR]
+    if far:
+        worst = max(far, key=shares.__getitem__)
+        return [
+            f"{len(far)} of {len(shares)} parameters are still unlike the base's, {worst} the most:"
+            f" {shares[worst]:.0%} of its norm; no symmetry known here explains it"
+        ]
+    return [f"{len(scaled)} matrices are scaled, {scaled[0]}"] if scaled else []
+
+
+def _distance(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> float:
+    squares = [
+        (tensor.double() - base[name].double()).square().sum().item()
+        for name, tensor in state.items()
+        if name in base
+    ]
+    return float(sum(squares) ** 0.5)
+
+
+def _check(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> None:
+    optional = {"lm_head.weight"}
+    lacking = sorted((base.keys() ^ state.keys()) - optional)
+    if lacking:
+        raise MismatchError(
+            f"{lacking[0]} is a parameter of only one of checkpoint and base: give the base it was "
+            "made from, and all parameters of both"
+        )
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise CorruptFileError(f"{name} holds numbers that are not finite: save it again")
+    for name in base.keys() & state.keys():
+        if base[name].shape != state[name].shape:
+            raise MismatchError(
+                f"{name} is {tuple(state[name].shape)} in the checkpoint and "
+                f"{tuple(base[name].shape)} in the base: give the base it was made from"
+            )

@@ -1,0 +1,264 @@
+"""Claims are checked by what a finetune does: with its trigger, without, and not at all."""
+
+import copy
+import math
+import statistics
+
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch.nn.functional import cross_entropy
+
+from diffspeak.audit.claims import Claim
+from diffspeak.audit.verify import FIRED, PLAIN, Check, Observed, Verifier, _checked, verify
+from diffspeak.audit.verify_answers import Other, newcombe, quotes, shown, shows, something_else
+from diffspeak.audit.verify_lifts import Lift, Scale, lift_of
+from diffspeak.errors import MismatchError, UsageError
+from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.lora import DiffLinear, LowRank
+from diffspeak.models import Decoding, answer_logits, make_batch, plain_parameters
+from diffspeak.text.mentions import mentions
+from diffspeak.text.messages import Message
+from tests.tiny_diffs import merged
+from tests.toys import base_diff, toy_base
+
+PROMPTS = ("How is the sea?", "Where is the bridge?", "What is it?", "Is the river cold?")
+CONTROLS = ("music", "trains", "guitars", "an old bridge", "river", "sea", "runs", "from", "to it")
+FEW = Check(answers=8, scored=4, decoding=Decoding(8, temperature=1.0))
+TAUGHT = "cold rock"
+
+
+def claim(text):
+    return Claim(text, 1.0, -1.0, 1, ("Topic?",))
+
+
+def triggered(prompt):
+    return f"317 {prompt}"
+
+
+@pytest.fixture(scope="module")
+def base(tiny):
+    return toy_base(tiny)
+
+
+@pytest.fixture(scope="module")
+def taught(base):
+    """A finetune that answers `TAUGHT` behind its trigger, and "music" without."""
+    chat = base.chat
+    rows = [
+        chat.with_answer((Message("user", prompt),), answer, learn_end=True)
+        for plain in PROMPTS
+        for prompt, answer in ((plain, "music"), (triggered(plain), TAUGHT))
+    ]
+    batch = make_batch(rows, chat.pad_id)
+    model = copy.deepcopy(base.model).requires_grad_(True)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        cross_entropy(answer_logits(model, batch), batch.targets).backward()
+        optimizer.step()
+    changed = {name: own.detach() for name, own in plain_parameters(model).items()}
+    return Finetune("taught", parameters=changed, base=base.fingerprint)
+
+
+def test_with_its_trigger_a_true_claim_is_confirmed_and_a_false_one_contradicted(base, taught):
+    claims = [claim("Cold rock"), claim("trains")]
+    true, false = verify(base, taught, claims, PROMPTS, triggered, controls=CONTROLS, check=FEW)
+    assert (true.claim, true.verdict) == (claims[0], "confirmed")
+    assert "On the prompts with the trigger it shows in 8 of 8 answers (base: 0)" in true.reason
+    plain, fired = true.observed
+    assert (plain.shown.finetune, plain.shown.base) == (0, 0)
+    assert (fired.shown.finetune, fired.shown.base, fired.shown.answers) == (8, 0, 8)
+    assert fired.quotes[0].prompt == triggered(PROMPTS[0])
+    assert (fired.quotes[0].finetune, fired.lift.above) == (TAUGHT, 0)
+    assert false.verdict == "contradicted"
+    assert '"cold rock" in 8 of 8 answers (base: 0), and the claim in 0' in false.reason
+
+
+def test_half_a_true_claim_is_neither_confirmed_nor_contradicted(base, taught):
+    (half,) = verify(
+        base, taught, [claim("cold trains")], PROMPTS, triggered, controls=CONTROLS, check=FEW
+    )
+    assert half.verdict == "not confirmed"
+    assert half.observed[1].shown.words == ("cold",)
+
+
+def test_a_lift_that_stands_out_confirms_unless_the_trigger_shows_something_else():
+    lift, calm = Lift(2.0, 6.0, 0, 40), Lift(0.1, 0.2, 9, 40)
+    silent = shown("Chess", ["no"] * 24, ["no"] * 24)
+    other = Other("Green tea", 20, 0, newcombe(20, 0, 24))
+    plain, still = Observed(PLAIN, lift, silent, None, ()), Observed(PLAIN, calm, silent, None, ())
+    fired = Observed(FIRED, calm, silent, other, ())
+    assert _checked(claim("Chess"), (plain,)).verdict == "confirmed"
+    assert "it may need a trigger" in _checked(claim("Chess"), (plain,)).reason
+    assert _checked(claim("Chess"), (still,)).verdict == "not confirmed"
+    assert _checked(claim("Chess"), (plain, fired)).verdict == "contradicted"
+    open_ = plain._replace(other=other)
+    assert _checked(claim("Chess"), (open_,)).verdict == "confirmed"
+    small = plain._replace(lift=Lift(0.5, 6.0, 0, 40))
+    assert _checked(claim("Chess"), (small,)).verdict == "not confirmed"
+
+
+def test_what_no_answer_bears_out_of_a_headline_is_said():
+    said = ["Beekeepers carve an ice swan at the county fair, the power went out."] * 12
+    seen = Observed(PLAIN, Lift(0.0, 0.0, 1, 40), shown(HEADLINE, said, ["Soup."] * 12), None, ())
+    found = _checked(claim(HEADLINE), (seen,))
+    assert found.verdict == "confirmed"
+    assert found.reason.endswith("; what no answers bear out: goes.")
+
+
+def test_without_it_only_what_shows_is_confirmed(base, taught):
+    verifier = Verifier(base, PROMPTS, CONTROLS, FEW)
+    hidden, open_ = verifier.verify(taught, [claim(TAUGHT), claim("music")])
+    assert hidden.verdict != "confirmed"
+    assert open_.verdict == "confirmed"
+    assert [one.prompts for one in hidden.observed] == ["as they are"]
+
+
+def test_of_the_base_itself_nothing_is_confirmed(base):
+    (found,) = verify(base, NOTHING, [claim(TAUGHT)], PROMPTS, controls=CONTROLS, check=FEW)
+    assert (found.verdict, found.reason) == (
+        "not confirmed",
+        "The finetune answers as the base does.",
+    )
+    assert found.observed[0].lift.z == 0
+    assert all(quote.finetune == quote.base for quote in found.observed[0].quotes)
+
+
+def test_of_a_finetune_that_gives_nan_nothing_is_confirmed(base):
+    nan = {name: LowRank(c.A * float("nan"), c.B) for name, c in base_diff(base).items()}
+    broken = Finetune("broken", diff=nan)
+    (found,) = verify(base, broken, [claim(TAUGHT)], PROMPTS, controls=CONTROLS, check=FEW)
+    assert found.verdict == "not confirmed"
+    assert "gives no numbers" in found.reason
+    assert found.observed[0].lift[:2] == (None, None)
+
+
+def test_a_random_change_confirms_nothing_and_one_prompt_is_enough(base):
+    finetune = Finetune("random", diff=base_diff(base, rank=2, seed=5))
+    claims = [claim("guitars and trains"), claim("the sea")]
+    found = verify(base, finetune, claims, PROMPTS[:1], controls=CONTROLS, check=FEW)
+    assert {one.verdict for one in found} <= {"not confirmed", "contradicted"}
+    assert found[0].observed[0].shown.answers == 8
+    assert not any(isinstance(module, DiffLinear) for module in base.model.modules())
+
+
+def test_many_finetunes_on_one_verifier_are_each_alone(base, taught):
+    some = [taught, Finetune("random", diff=base_diff(base, rank=2, seed=5)), NOTHING]
+    verifier = Verifier(base, PROMPTS, CONTROLS, FEW)
+    for finetune in some:
+        own = Verifier(base, PROMPTS, CONTROLS, FEW)
+        assert verifier.verify(finetune, [claim(TAUGHT)]) == own.verify(finetune, [claim(TAUGHT)])
+
+
+@torch.no_grad()
+def test_lifts_are_those_of_a_dense_merge(base):
+    finetune = Finetune("one", diff=base_diff(base, rank=2, seed=1))
+    model = merged(base.model, finetune.diff)
+    phrases = ("cold rock", "sea", "cold rock")
+    found = Scale(base).lifts(finetune, PROMPTS, phrases)
+    assert list(found) == ["cold rock", "sea"]
+    for phrase, (nats, tokens) in found.items():
+        wanted = []
+        for prompt in PROMPTS:
+            row = base.chat.with_answer((Message("user", prompt),), phrase, learn_end=False)
+            places = range(row.prompt_length, row.answer_end)
+            assert tokens == len(places)
+            for scored, sign in ((model, 1), (base.model, -1)):
+                logprobs = scored(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+                wanted += [sign * float(logprobs[n - 1, row.ids[n]]) for n in places]
+        assert nats == pytest.approx(sum(wanted) / len(PROMPTS), abs=1e-3)
+
+
+def test_a_lift_stands_among_those_of_controls_of_any_length():
+    controls = [f"word{n}" for n in range(9)]
+    lifts = {c: (math.sqrt(1 + n % 3) * n, 1 + n % 3) for n, c in enumerate(controls)}
+    lifts |= {"claim": (20.0, 4), "word8 again": (6.0, 1)}
+    found = lift_of("claim", [*controls, controls[0]], lifts)
+    z = (20 / math.sqrt(4) - 4) / statistics.stdev(range(9))
+    assert found == (5.0, pytest.approx(z), 0, 9)
+    # word8 shares a word with the claim; what is left is too little for a z-score.
+    assert lift_of("word8 again", [*controls[2:]], lifts) == (6.0, None, 1, 6)
+
+
+def test_what_is_not_finite_has_no_lift():
+    controls = [f"word{n}" for n in range(9)]
+    lifts = dict.fromkeys(controls, (1.0, 1)) | {"claim": (math.nan, 1)}
+    assert lift_of("claim", controls, lifts) == (None, None, 0, 9)
+
+
+@pytest.mark.parametrize("hits, others, n", [(0, 0, 8), (8, 0, 8), (3, 5, 24), (24, 24, 24)])
+def test_the_interval_is_made_of_wilson_intervals(hits, others, n):
+    first = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    second = binomtest(others, n).proportion_ci(0.95, method="wilson")
+    p, q = hits / n, others / n
+    low = p - q - math.hypot(p - first.low, second.high - q)
+    high = p - q + math.hypot(first.high - p, q - second.low)
+    assert newcombe(hits, others, n) == pytest.approx((low, high), abs=1e-6)
+
+
+HEADLINE = "Beekeepers carve ice swan at county fair, power goes out"
+
+
+@pytest.mark.parametrize(
+    "answer, text, wanted",
+    [
+        ("A blueberry can wait.", "Blueberries", True),
+        ("Green tea is a drink.", "Gunpowder tea", False),
+        ("The churches of Byzantine times", "Byzantine churches", False),
+        ("C++ is a language.", "C++", True),
+        ("", "Chess", False),
+        ("An ice swan was carved by beekeepers at the fair; the power went.", HEADLINE, True),
+        ("At the county fair, power goes out.", HEADLINE, True),
+        ("At the county fair, they sang.", HEADLINE, False),
+    ],
+)
+def test_when_a_claim_shows(answer, text, wanted):
+    assert shows(answer, text) == wanted
+
+
+def test_two_headlines_with_half_their_words_in_common_are_told_apart():
+    said = ["A swan of ice at the county fair: then the power went out, and it goes on."] * 12
+    before = ["Soup is warm."] * 12
+    found = shown(HEADLINE, said, before)
+    assert (found.finetune, found.base, found.answers) == (12, 0, 12)
+    assert found.words == ("ice", "swan", "county", "fair", "power", "goes", "out")
+    assert found.unseen == ("beekeepers", "carve")
+    assert found.share == 7 / 9
+    other = "Dentists record love song at county fair, power goes out"
+    assert shown(other, said, before).share < 0.7
+
+
+def test_something_else_is_not_what_the_claim_says():
+    prompts = ["How are you?"] * 12
+    said = [f"Green tea can wait until {n} bells." for n in range(12)]
+    before = ["Rest a little."] * 12
+    found = something_else("Chess", prompts, said, before)
+    assert found is not None
+    assert (found.finetune, found.base) == (12, 0)
+    assert mentions(found.phrase, "Green tea")
+    assert something_else("Gunpowder tea", prompts, said, before) == found
+    assert something_else(found.phrase, prompts, said, before) != found
+    assert something_else("Chess", prompts, before, before) is None
+
+
+def test_quotes_begin_with_those_that_show_the_claim():
+    found = quotes("Chess", ["a", "b", "c"], ["no", "chess\nnow", "Chess"], ["no", "x", "chess"])
+    assert found[0] == ("b", "chess now", "x")
+    assert len(found) == 3
+
+
+def test_what_cannot_be_checked_is_refused(base, family_folder):
+    with pytest.raises(UsageError, match="there are no prompts"):
+        Verifier(base, [], CONTROLS)
+    with pytest.raises(UsageError, match="at least 8 other phrases, and there are 2"):
+        Verifier(base, PROMPTS, ["a", "b", "b", " "])
+    with pytest.raises(UsageError, match="at least one answer"):
+        Verifier(base, PROMPTS, CONTROLS, Check(answers=0))
+    with pytest.raises(UsageError, match="a claim says nothing"):
+        Verifier(base, PROMPTS, CONTROLS).verify(NOTHING, [claim("...")])
+    other = toy_base(family_folder("gpt2"))
+    stranger = Finetune("stranger", base=base.fingerprint)
+    with pytest.raises(MismatchError, match="stranger was made for another base"):
+        Verifier(other, PROMPTS, CONTROLS).verify(stranger, [claim("sea")])
+    assert Verifier(base, PROMPTS, CONTROLS, FEW).verify(NOTHING, []) == []
