@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import signal
 import sys
 import threading
@@ -183,14 +182,15 @@ def test_interrupted_it_keeps_what_was_answered(monkeypatch, tmp_path):
             while not kept.exists() or kept.read_text().count("\n") < 3:
                 await anyio.sleep(0.01)
             # As a terminal does it: only a real signal wakes a thread that waits.
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         if prompt.startswith("slow"):
             await anyio.sleep(60)
         return told(prompt)
 
     mock_provider(monkeypatch, answer)
     prompts = ["a", "slow 1", "b", "c", *(f"slow {n}" for n in range(2, 9))]
-    with LLM(NAME, tmp_path, LLMConfig(max_connections=2)) as llm:
+    # A connection for each: nobody says in which order prompts get one, and slow ones keep theirs.
+    with LLM(NAME, tmp_path, LLMConfig(max_connections=len(prompts))) as llm:
         with pytest.raises(KeyboardInterrupt):
             llm.ask(prompts)
         assert llm.ask(["a", "b", "c"]) == [Reply(f"To {prompt}.") for prompt in "abc"]
