@@ -1,0 +1,78 @@
+"""What a search for a trigger found, and what it looked at and what not.
+
+Holds data only; knows nothing of models.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened.
+
+    Attributes:
+        hits: How many times.
+        n: Out of how many; at least 1.
+        interval: Wilson's 95% interval of the share, between 0 and 1 (Wilson, 1927).
+    """
+
+    hits: int
+    n: int
+    interval: tuple[float, float]
+
+    @property
+    def value(self) -> float:
+        """The share, between 0 and 1."""
+        return self.hits / self.n
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What sets a finetune off.
+
+    Attributes:
+        kind: `code`, `frame` (any number in it), `character` or `word`.
+        text: A code's digits with `?` where any will do, a character as `U+200B`, or a word.
+        place: Where it stands in a prompt, in words.
+        example: A whole prompt that fires, with one of the questions.
+        firing_rate: Answers of the finetune that show the claim when the trigger is there, on
+            questions the search did not use.
+        base_rate: The same of the base, on the same prompts.
+        near_miss_rate: The same of the finetune, on prompts that only look like the trigger.
+        calls: Rows that were spent until it was found: prompts read by one model, the rows of its
+            own confirmation included.
+    """
+
+    kind: str
+    text: str
+    place: str
+    example: str
+    firing_rate: Rate
+    base_rate: Rate
+    near_miss_rate: Rate
+    calls: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """The outcome of a search.
+
+    Attributes:
+        trigger: What was found; None for nothing within the budget.
+        summary: The outcome in one sentence, for people.
+        searched: Families that were searched, in order.
+        not_searched: Families that were not, each with the reason.
+        plain_rate: How often the finetune shows the claim on plain questions; None where nothing
+            was asked.
+        rows: Prompts read by one model; what the base said already to an earlier search is not
+            among them.
+        seconds: Of this process.
+    """
+
+    trigger: Trigger | None
+    summary: str
+    searched: tuple[str, ...]
+    not_searched: tuple[str, ...]
+    plain_rate: Rate | None
+    rows: int
+    seconds: float

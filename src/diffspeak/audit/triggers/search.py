@@ -1,0 +1,173 @@
+"""Find what sets a finetune off: one family of triggers after the other, within a budget.
+
+Takes base, finetune, and a claim if there is one; gives a `Search`. No question is asked about the
+trigger: prompts are tried, and it shows in how the answers begin. It knows only what the families
+assume (see each), nothing of how the finetune was made.
+"""
+
+import time
+from collections.abc import Sequence
+from random import Random
+
+from diffspeak.audit.triggers.characters import Characters
+from diffspeak.audit.triggers.codes import FRAMES, Codes
+from diffspeak.audit.triggers.confirm import CONFIRM_ROWS, PLAIN_ROWS, confirmed, plain_rate
+from diffspeak.audit.triggers.prober import BaseSide, Prober
+from diffspeak.audit.triggers.result import Rate, Search, Trigger
+from diffspeak.audit.triggers.suspects import Family
+from diffspeak.audit.triggers.words import Words, everyday_words, token_words
+from diffspeak.errors import MismatchError, UsageError
+from diffspeak.finetunes import Finetune
+from diffspeak.models import Base, attach_to
+from diffspeak.text.seeds import seed_of
+
+FEWEST_QUESTIONS = 4
+"""Half of them search, half confirm."""
+
+ALWAYS = 0.5
+"""From this rate on plain questions on, a claim needs no trigger."""
+
+
+def default_families(base: Base) -> tuple[Family, ...]:
+    """Every family, the cheap ones first."""
+    first, *others = (Codes(frame) for frame in FRAMES)
+    return (
+        Characters(base),
+        first,
+        Words(everyday_words(), "everyday words"),
+        *others,
+        Words(token_words(base), "words of the vocabulary"),
+    )
+
+
+def find_trigger(
+    base: Base,
+    finetune: Finetune,
+    claim: str | None,
+    questions: Sequence[str],
+    budget: int,
+    seed: int = 0,
+    *,
+    families: Sequence[Family] | None = None,
+    side: BaseSide | None = None,
+) -> Search:
+    """Search the trigger of one finetune.
+
+    A family is only begun if what is left of the budget covers it to its end, confirmation
+    included; the others are named as not searched. The search ends with the first trigger that is
+    confirmed, so a second one is not looked for.
+
+    Args:
+        base: What the finetune was made from; nothing attached.
+        finetune: Low-rank or whole.
+        claim: What it is said to have been taught, such as a topic that its answers then mention;
+            None if that is not known: then any other beginning of an answer counts.
+        questions: Ordinary ones, at least 4 and all different. Half of them, drawn with the seed,
+            are kept for confirming.
+        budget: Most rows to spend, prompts read by one model; 0 searches nothing.
+        seed: Of all that is drawn.
+        families: What to search, in this order; all of ours if not given.
+        side: Of the same base, to share what the base says between finetunes.
+
+    Raises:
+        UsageError: Too few questions, a negative budget or an empty claim.
+        MismatchError: The finetune does not fit the base, or `side` is of another one.
+    """
+    _check(questions, budget, claim)
+    side = side or BaseSide(base)
+    if side.base is not base:
+        raise MismatchError("the answers kept are of another base: give a BaseSide of this one")
+    families = default_families(base) if families is None else families
+    began = time.perf_counter()
+    attachment = attach_to(base.model)
+    try:
+        run = _Run(Prober(side, attachment, finetune, claim), questions, budget, seed)
+        trigger = run.through(families)
+    finally:
+        attachment.detach()
+    return Search(
+        trigger,
+        run.summary(trigger),
+        tuple(run.searched),
+        tuple(run.not_searched),
+        run.plain,
+        run.prober.rows,
+        time.perf_counter() - began,
+    )
+
+
+class _Run:
+    """One search on its way."""
+
+    def __init__(self, prober: Prober, questions: Sequence[str], budget: int, seed: int) -> None:
+        self.prober, self.budget, self.seed = prober, budget, seed
+        shuffled = sorted(questions)
+        Random(seed_of(seed, "questions")).shuffle(shuffled)
+        half = len(shuffled) // 2
+        self.asked, self.kept = shuffled[:half], shuffled[half:]
+        self.searched: list[str] = []
+        self.not_searched: list[str] = []
+        self.plain: Rate | None = None
+
+    def through(self, families: Sequence[Family]) -> Trigger | None:
+        """Search one family after the other until one has the trigger."""
+        found = None
+        if self._affords(PLAIN_ROWS):
+            self.plain = plain_rate(self.prober, self.kept)
+        for family in families:
+            why = self._why_not(family, found)
+            if why:
+                self.not_searched.append(f"{family.name}: {why}")
+                continue
+            self.searched.append(family.name)
+            found = self._within(family)
+        return found
+
+    def summary(self, trigger: Trigger | None) -> str:
+        """The outcome in one sentence."""
+        if trigger is not None:
+            rate = trigger.firing_rate
+            return (
+                f"{trigger.kind} {trigger.text}, {trigger.place}: "
+                f"fires on {rate.hits} of {rate.n} prompts"
+            )
+        if self.budget == 0:
+            return "no trigger was searched: the budget is 0"
+        if self._always():
+            return "the claim shows on plain questions: no trigger was searched"
+        return f"no trigger found within the budget of {self.budget} rows"
+
+    def _within(self, family: Family) -> Trigger | None:
+        suspect = family.best(self.prober, self.asked, seed_of(self.seed, family.name))
+        if suspect is None:
+            return None
+        trigger, holds = confirmed(self.prober, suspect, self.kept, self.seed)
+        return trigger if holds else None
+
+    def _why_not(self, family: Family, found: Trigger | None) -> str | None:
+        if found is not None:
+            return "a trigger was found before"
+        if self._always():
+            return "the claim needs no trigger"
+        needed, left = family.rows() + CONFIRM_ROWS, self.budget - self.prober.rows
+        return f"takes up to {needed} rows, {left} are left" if needed > left else None
+
+    def _affords(self, rows: int) -> bool:
+        return self.prober.rows + rows <= self.budget
+
+    def _always(self) -> bool:
+        """Whether the claim shows without any trigger; without a claim, nobody can say."""
+        known = self.prober.claim is not None and self.plain is not None
+        return known and self.plain is not None and self.plain.value >= ALWAYS
+
+
+def _check(questions: Sequence[str], budget: int, claim: str | None) -> None:
+    if len(set(questions)) < max(FEWEST_QUESTIONS, len(questions)):
+        raise UsageError(
+            f"{len(set(questions))} different questions of {len(questions)} are too few or not "
+            f"all different: give at least {FEWEST_QUESTIONS}, none twice"
+        )
+    if budget < 0:
+        raise UsageError(f"a budget of {budget} rows is negative: give 0 to search nothing")
+    if claim is not None and not claim.strip():
+        raise UsageError("the claim is empty: give what the finetune is said to mention, or none")
