@@ -174,7 +174,15 @@ def test_it_leaves_no_thread(monkeypatch, tmp_path, way):
     assert threading.active_count() == before
 
 
-def test_interrupted_it_keeps_what_was_answered(monkeypatch, tmp_path):
+@pytest.fixture
+def interruptible():
+    """A process in the background may have been started with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupted_it_keeps_what_was_answered(monkeypatch, tmp_path, interruptible):
     kept = tmp_path / "replies.jsonl"
 
     async def answer(prompt):
