@@ -9,7 +9,8 @@ import pytest
 from diffspeak.cli.show_folders import run_facts
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.progress import Silent
-from diffspeak.study.experiments import load_experiments, run_experiments
+from diffspeak.study.experiments import RowConfig, load_experiments, run_experiments
+from diffspeak.study.experiments.outcome import Told, line_of, shown
 
 STUDY = Path(__file__).parents[3] / "configs" / "study"
 SMALL = [
@@ -150,13 +151,20 @@ def test_another_experiment_in_the_folder_uses_the_same_store_and_adapter(hidden
 
 
 @pytest.mark.slow
-def test_news_and_a_row_without_finetunes(tmp_path):
+def test_news_has_its_methods(tmp_path):
     (page,), _ = run("news.toml", tmp_path, NEWS + ["judge.resamples=100"])
     lines = {
         line["name"]: line for line in json.loads((page.parent / "table.json").read_text())["lines"]
     }
     assert lines["generated story"]["finetunes"] == 2
     assert lines["DIT"]["paper"] == "4.22 to 4.56"
+
+
+def test_a_row_without_finetunes_keeps_its_line():
+    row = RowConfig(name="a", test="topics", method="base-question", fires=(0.9, 1.0))
+    line = line_of(Told(row, (), 0.0, None), 10)
+    assert (line["finetunes"], line["mean score"], line["exact"]) == (0, None, None)
+    assert shown([line]) == [{"what": "a", "finetunes": "0"}]
 
 
 def test_every_experiment_that_ships_is_read_and_those_of_a_list_agree():
@@ -194,6 +202,12 @@ def test_those_for_a_large_base_lack_nothing_but_the_data(name):
             'figure = "curve"\n[[rows]]\nname="a"\ntest="topics"\nmethod="base-question"',
             "needs 'x'",
         ),
+        (
+            "[stores.topics]\nitms = { train = 3 }\n"
+            '[[rows]]\nname = "a"\ntest = "topics"\nmethod = "base-question"',
+            "stores.topics.itms: unknown; did you mean 'items'",
+        ),
+        ('[[rows]]\nname="a"\ntst="topics"', "tst: unknown; did you mean 'test'"),
         ("experiments = []", "experiments = "),
         (
             '[[rows]]\nname="a"\ntest="topics"\nmethod="base-question"\npaper = "news/Dit"',

@@ -85,15 +85,7 @@ def find_trigger(
         trigger = run.through(families)
     finally:
         attachment.detach()
-    return Search(
-        trigger,
-        run.summary(trigger),
-        tuple(run.searched),
-        tuple(run.not_searched),
-        run.plain,
-        run.prober.rows,
-        time.perf_counter() - began,
-    )
+    return run.told(trigger, time.perf_counter() - began)
 
 
 class _Run:
@@ -122,6 +114,18 @@ class _Run:
             self.searched.append(family.name)
             found = self._within(family)
         return found
+
+    def told(self, trigger: Trigger | None, seconds: float) -> Search:
+        """What came out, and what it cost."""
+        return Search(
+            trigger,
+            self.summary(trigger),
+            tuple(self.searched),
+            tuple(self.not_searched),
+            self.plain,
+            self.prober.rows,
+            seconds,
+        )
 
     def summary(self, trigger: Trigger | None) -> str:
         """The outcome in one sentence."""
