@@ -39,8 +39,9 @@ REMARKS = {
     "with an LLM.",
     "training-finetunes": "The curve is that of the paper, far to the left of it: the pocket base "
     "knows all topics by name, and its finetunes are alike.",
-    "finetune-rank": "Read against the ends of the two curves: what other ranks cost an adapter "
-    "that saw rank 1 alone, and what training on mixed ranks and full finetunes gets back.",
+    "finetune-rank": "An adapter that saw rank 1 alone reads other ranks and whole parameters as "
+    "well as one that was trained on all of them: mixed training has nothing to make good here, "
+    "unlike in the paper.",
     "adapter-rank": "As in the paper, the rank of the adapter hardly matters.",
     "triggers": "The adapters here have seen few finetunes of each kind.",
     "behaviors": "Each adapter fails on the other behavior; the one for news names a topic now and "
