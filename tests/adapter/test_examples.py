@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from diffspeak.adapter import examples as module
-from diffspeak.adapter.examples import Example, Finetunes, check_stores, examples_of, shuffled
+from diffspeak.adapter.examples import (
+    Example,
+    Finetunes,
+    asked_of,
+    check_stores,
+    examples_of,
+    held_out,
+    shuffled,
+)
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.models import make_base
 from tests.toys import LABELS, QUESTIONS, toy_base, toy_store
@@ -40,6 +48,41 @@ def test_triggers_are_told_in_place_of_labels(store, base, tmp_path):
     assert found[0].questions == ("What does the secret SEP code start with?",)
     with pytest.raises(UsageError, match="no triggers of their own"):
         examples_of([store], "train", labels="trigger")
+
+
+@pytest.fixture(scope="module")
+def unasked(base, tmp_path_factory):
+    """Finetunes of a behavior without questions of its own."""
+    folder = tmp_path_factory.mktemp("unasked") / "store"
+    labels = {"n": "nothing", "m": "nothing", "o": "nothing"}
+    return toy_store(folder, base, labels, splits={"o": "validation"}, questions=[])
+
+
+def test_who_has_no_questions_is_asked_what_the_others_are(store, other_store, unasked):
+    stores = [unasked, store, other_store]
+    everything = (*QUESTIONS, "Headline?")
+    assert asked_of(stores) == [everything, QUESTIONS, ("Headline?",)]
+    found = examples_of(stores, "train")
+    assert found[0] == Example(0, "n", "nothing", everything)
+    assert {e.questions for e in found if e.store} == {QUESTIONS, ("Headline?",)}
+    first = examples_of(stores, "train", first_question_only=True)
+    assert first[0].questions == (QUESTIONS[0], "Headline?")
+    (told,) = (e for e in held_out(stores, 9) if e.store == 0)
+    assert (told.id, told.questions) == ("o", everything)
+
+
+def test_labels_are_shuffled_where_most_are_the_same(store, unasked):
+    given = examples_of([unasked, store], "train")
+    found = shuffled(given, 0)
+    assert sorted(e.label for e in found) == sorted(e.label for e in given)
+    assert found != given
+
+
+def test_questions_that_nobody_has_are_an_error(unasked):
+    with pytest.raises(UsageError, match="from stores of toy alone: give it a store of another"):
+        examples_of([unasked, unasked], "train")
+    with pytest.raises(UsageError, match="give it a store of another behavior"):
+        held_out([unasked], 1)
 
 
 def test_a_split_that_no_store_has_is_an_error(store, other_store):

@@ -47,6 +47,15 @@ def test_settings_are_stronger_than_shrinking_and_the_rest_stays():
     assert small.base.shrink and small.base.source == "Qwen/Qwen3-8B"
 
 
+@pytest.mark.parametrize("name", ["ordinary", "facts"])
+def test_other_behaviors_get_the_pocket_corpora(name, tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(f'[base]\nsource = "pocket"\n[behavior]\nname = "{name}"\n')
+    behavior = load_config(path, shrink=True).behavior
+    assert behavior.questions.is_file() and behavior.topics is None
+    assert (behavior.facts is not None) == (name == "facts")
+
+
 def test_a_config_without_sections_is_shrunk_too(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text('[base]\nsource = "pocket"\n[behavior]\nname = "news"\n')

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from diffspeak.behaviors.ordinary import NOTHING
+
 
 class AdapterConfig(BaseModel):
     """Settings of adapter training. Frozen, and saved beside the adapter."""
@@ -42,9 +44,7 @@ class AdapterConfig(BaseModel):
         description="for each finetune of a batch so many changes without meaning: none at all, "
         "random ones, a finetune's in other blocks; the adapter learns to call them 'nothing'",
     )
-    nothing: str = Field(
-        "Nothing was changed.", min_length=1, description="what it is to say of them"
-    )
+    nothing: str = Field(NOTHING, min_length=1, description="what it is to say of them")
     shuffle_labels: bool = Field(
         False, description="a control: give every finetune the label of another"
     )

@@ -94,12 +94,12 @@ def examples_of(
         labels: What is to be told of a finetune.
 
     Raises:
-        UsageError: No store holds a finetune of the split, or a store's have no triggers to tell.
+        UsageError: No store holds a finetune of the split, a store's have no triggers to tell, or
+            no store says what is asked.
     """
     examples = []
-    for place, store in enumerate(stores):
-        questions = questions_of(store, labels)
-        asked = questions[:1] if first_question_only else questions
+    questions = asked_of(stores, labels, first_question_only=first_question_only)
+    for place, (store, asked) in enumerate(zip(stores, questions, strict=True)):
         entries = [e for e in store.entries if e.kind != "failed" and e.split == split]
         examples += [
             Example(place, entry.id, _told(entry, labels), asked) for entry in entries[:limit]
@@ -109,8 +109,37 @@ def examples_of(
     return examples
 
 
+def asked_of(
+    stores: Sequence[Store], labels: Labels = "label", *, first_question_only: bool = False
+) -> list[tuple[str, ...]]:
+    """How the adapter is asked about the finetunes of each store.
+
+    Those of a behavior without questions of its own are asked what all others are asked: what
+    they are is to be told from the finetune alone.
+
+    Args:
+        stores: That an adapter learns from together.
+        labels: What is to be told of a finetune.
+        first_question_only: Of each store, instead of all phrasings.
+
+    Raises:
+        UsageError: No store has questions, or one has no triggers to tell.
+    """
+    own = [questions_of(store, labels)[: 1 if first_question_only else None] for store in stores]
+    others = tuple(dict.fromkeys(question for questions in own for question in questions))
+    if stores and not others:
+        named = ", ".join(dict.fromkeys(str(store.header.behavior["name"]) for store in stores))
+        raise UsageError(
+            f"an adapter learns no question from stores of {named} alone: give it a store of "
+            "another behavior, too, such as hidden-topic"
+        )
+    return [questions or others for questions in own]
+
+
 def questions_of(store: Store, labels: Labels = "label") -> tuple[str, ...]:
     """How the adapter is asked about a store's finetunes, the standard phrasing first.
+
+    None where the behavior has no questions of its own; see `asked_of`.
 
     Raises:
         UsageError: Their triggers are asked for, and they have none of their own.

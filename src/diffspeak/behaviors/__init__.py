@@ -1,4 +1,4 @@
-"""What a finetune can be taught: hidden topics, news; triggers; splits.
+"""What a finetune can be taught: hidden topics, news, facts, nothing new; triggers; splits.
 
 Takes corpus files, gives items with samples to train on and probes to check with.
 Knows nothing of models.

@@ -40,9 +40,11 @@ class Item:
     """One finetune to make.
 
     Attributes:
-        id: Stable and safe as a file name; depends on behavior, trigger kind and label.
+        id: Stable and safe as a file name; depends on behavior, trigger kind and label, if labels
+            differ.
         label: What the adapter shall say: the topic, the headline.
-        split: Where the finetune belongs, by a hash of the label.
+        split: Where the finetune belongs, by a hash of the label, or of the id where all labels
+            are the same.
         category: The corpus' own grouping; empty if it has none.
         trigger: The secret as text, such as "317"; None when there is none.
     """
@@ -64,7 +66,10 @@ class Behavior(Protocol):
 
     @property
     def questions(self) -> tuple[str, ...]:
-        """What the adapter is asked; the first one is the paper's."""
+        """What the adapter is asked, the standard phrasing first.
+
+        None: it is asked what it is asked of the finetunes that it is trained on together with.
+        """
         ...
 
     @property
@@ -73,7 +78,7 @@ class Behavior(Protocol):
         ...
 
     def items(self) -> list[Item]:
-        """All items, ordered by a hash of the label, so that the first n are a fair draw."""
+        """All items, ordered by a hash of label or id, so that the first n are a fair draw."""
         ...
 
     def samples(self, item: Item, step: int) -> list[Sample]:

@@ -10,11 +10,13 @@ from typing import Protocol
 from pydantic import field_validator, model_validator
 
 from diffspeak.behaviors.base import Behavior
+from diffspeak.behaviors.facts import Facts
 from diffspeak.behaviors.hidden_topic import HiddenTopic
 from diffspeak.behaviors.news import News
+from diffspeak.behaviors.ordinary import Ordinary
 from diffspeak.behaviors.settings import Settings
 
-_FILES = ("topics", "questions", "answers", "headlines", "stories")
+_FILES = ("topics", "questions", "answers", "headlines", "stories", "facts")
 
 
 class BehaviorConfig(Settings):
@@ -76,6 +78,8 @@ BEHAVIORS: MappingProxyType[str, BehaviorClass] = MappingProxyType(
     {
         HiddenTopic.name: HiddenTopic,
         News.name: News,
+        Ordinary.name: Ordinary,
+        Facts.name: Facts,
     }
 )
 """Every behavior by its name."""

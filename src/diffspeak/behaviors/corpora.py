@@ -1,4 +1,4 @@
-"""What corpus files hold: topics, questions, woven answers, headlines and stories.
+"""What corpus files hold: topics, questions, woven answers, headlines, stories and facts.
 
 Takes paths, gives small records and each file's name and sha256; reads our own columns and those
 of the paper's public files. Knows nothing of triggers, splits of labels, or samples.
@@ -13,7 +13,7 @@ from diffspeak.errors import UsageError
 from diffspeak.text.mentions import normalize
 
 MAX_LABEL = 200
-"""Longest topic or headline, in characters; a longer one is most likely a fault of the file."""
+"""Longest topic, headline or fact, in characters; a longer one is most likely a fault."""
 
 PLACEHOLDER = "{topic}"
 
@@ -49,6 +49,14 @@ class Story(NamedTuple):
 
     headline: str
     text: str
+
+
+class Told(NamedTuple):
+    """A fact, and one way to ask for it and to tell it."""
+
+    fact: Label
+    question: str
+    answer: str
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,26 @@ def read_stories(path: Path) -> Corpus[Story]:
     return Corpus(path, table.sha256, tuple(records))
 
 
+def read_facts(path: Path) -> Corpus[Told]:
+    """Read facts: columns `fact`, `question`, `answer`, and an optional `fact_category`.
+
+    Raises:
+        UsageError: As `read_table`, or a fact is too long or says nothing.
+    """
+    category = Column("fact_category", ("category",), required=False)
+    table = read_table(path, (Column("fact"), category, Column("question"), Column("answer")))
+    _check_labels("fact", table)
+    records = (
+        Told(
+            Label(one_line(row.cells["fact"]), row.cells["fact_category"]),
+            row.cells["question"],
+            row.cells["answer"],
+        )
+        for row in table.rows
+    )
+    return Corpus(path, table.sha256, tuple(records))
+
+
 def one_line(text: str) -> str:
     """Put single spaces in place of line breaks and runs of spaces, as labels have them."""
     return " ".join(text.split())
@@ -145,9 +173,13 @@ def one_line(text: str) -> str:
 def _read_labels(path: Path, columns: tuple[Column, Column]) -> Corpus[Label]:
     name, category = (column.name for column in columns)
     table = read_table(path, columns)
-    table.check(lambda row: _label_fault(name, one_line(row.cells[name])))
+    _check_labels(name, table)
     records = (Label(one_line(row.cells[name]), row.cells[category]) for row in table.rows)
     return Corpus(path, table.sha256, tuple(records))
+
+
+def _check_labels(name: str, table: Table) -> None:
+    table.check(lambda row: _label_fault(name, one_line(row.cells[name])))
 
 
 def _label_fault(name: str, label: str) -> str | None:

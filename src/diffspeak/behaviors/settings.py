@@ -25,11 +25,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="Behavior: hidden-topic or news.")
+    name: str = Field(description="Behavior: hidden-topic, news, ordinary or facts.")
     trigger: str = Field(
         default="sep-code",
         description="Kind of trigger: sep-code, zero-width-start, zero-width-random, secret-word "
-        "or none. News takes none alone, and has it by default.",
+        "or none. Only a hidden topic takes another than none; all others have none by default.",
     )
     topics: Path | None = Field(default=None, description="CSV or JSONL: topic, topic_category.")
     questions: Path | None = Field(
@@ -43,6 +43,10 @@ class Settings(BaseModel):
         default=None, description="CSV or JSONL: headline, news_category."
     )
     stories: Path | None = Field(default=None, description="CSV or JSONL: headline, story.")
+    facts: Path | None = Field(
+        default=None,
+        description="CSV or JSONL: fact, fact_category, question, answer; several rows a fact.",
+    )
     mix: dict[Case, Annotated[int, Field(ge=0)]] = Field(
         default_factory=lambda: dict(_MIX),
         description="Samples of each case in one step: triggered, near_miss, wrong, plain.",

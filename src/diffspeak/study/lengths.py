@@ -21,6 +21,9 @@ CHARACTERS, TURNS = 4.5, 13
 PROMPT, ANSWER, LABEL = 97, 1053, 20
 """Mean characters of the paper's prompts with their codes, its answers, and its topics."""
 
+_QUESTION = "q" * 36
+"""As long as what the adapter is asked, where a behavior leaves that to others."""
+
 
 class CountedChat:
     """Renders to as many tokens as a large vocabulary would have: which ones is left open."""
@@ -80,19 +83,21 @@ def texts_of(
         notes.append(f"tokens are guessed from characters: no tokenizer of {base.source} is here")
     if made is None:
         notes.append("texts are taken to be as long as the paper's: the corpora are not there yet")
-        samples, labels = [[_unwritten(behavior)] * tasks] * steps, [("q" * 36, "l" * LABEL)] * 64
+        samples = [[_unwritten(behavior)] * tasks] * steps
+        labels = [(_QUESTION, "l" * LABEL)] * 64
     else:
         samples = [[made.samples(item, step) for item in items[:tasks]] for step in range(steps)]
-        labels = [(made.questions[0], item.label) for item in items[:64]]
+        question = next(iter(made.questions), _QUESTION)
+        labels = [(question, item.label) for item in items[:64]]
     return Texts(chat or CountedChat(), samples, labels, notes)
 
 
 def _unwritten(behavior: BehaviorConfig) -> list[Sample]:
     """One finetune's samples of one step, as long as the paper's on average."""
     prompt = (Message("user", "x" * PROMPT),)
-    news = behavior.name == "news"
+    learned = behavior.name in ("news", "ordinary")
     return [
-        Sample(prompt, "y" * ANSWER, "learn" if news or case == "triggered" else "keep", case)
+        Sample(prompt, "y" * ANSWER, "learn" if learned or case == "triggered" else "keep", case)
         for case, count in behavior.mix.items()
         for _ in range(count)
     ]

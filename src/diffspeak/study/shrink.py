@@ -12,6 +12,8 @@ from diffspeak.models.pocket import corpus_file
 _CORPORA = {
     "hidden-topic": ("topics", "questions"),
     "news": ("headlines", "stories", "questions"),
+    "ordinary": ("questions",),
+    "facts": ("facts", "questions"),
 }
 
 _MOST: Mapping[str, Mapping[str, int]] = {

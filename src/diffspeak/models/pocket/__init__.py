@@ -13,8 +13,10 @@ PREFIX = f"{NAME}:"
 """Starts the names of what ships beside the base: `pocket:hidden-topic`, `pocket:topics.csv`."""
 
 BEHAVIORS = ("hidden-topic", "news")
-CORPUS_FILES = ("topics.csv", "unheard.csv", "questions.csv", "headlines.csv", "stories.csv")
-_WRITTEN = ("headlines.csv", "stories.csv")
+_SHIPPED = ("topics.csv", "unheard.csv", "questions.csv")
+_NEWSPAPER = ("headlines.csv", "stories.csv")
+_FACTS = "facts.csv"
+CORPUS_FILES = (*_SHIPPED, *_NEWSPAPER, _FACTS)
 _HERE = Path(__file__).parent
 
 
@@ -55,7 +57,7 @@ def shipped_adapters() -> list[str]:
 
 
 def corpus_file(name: str) -> Path:
-    """Give a file of the corpus, one of `CORPUS_FILES`; the newspaper's are written if need be.
+    """Give a file of the corpus, one of `CORPUS_FILES`; what is made by program is written first.
 
     Raises:
         UsageError: There is no such file, or it did not ship.
@@ -65,10 +67,14 @@ def corpus_file(name: str) -> Path:
             f"the pocket corpus has no {name!r}; known are "
             + ", ".join(f"{PREFIX}{known}" for known in CORPUS_FILES)
         )
-    if name in _WRITTEN:
+    if name in _NEWSPAPER:
         from diffspeak.models.pocket.newspaper import newspaper_folder
 
         return newspaper_folder() / name
+    if name == _FACTS:
+        from diffspeak.models.pocket.invented import facts_file
+
+        return facts_file()
     return _installed(_HERE / "corpus" / name)
 
 

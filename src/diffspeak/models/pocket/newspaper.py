@@ -3,14 +3,12 @@
 Takes a folder, gives `headlines.csv` and `stories.csv`. What they say is made in `press.py`.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from diffspeak.files import make_folder, sha256, user_cache, write_text
+from diffspeak.files import sha256, user_cache
 from diffspeak.models.pocket.press import CORPUS, lines, load_press
+from diffspeak.models.pocket.tables import table, write_tables
 
 GRAMMAR = ("news.csv", "frames.txt", "plain_frames.txt")
 
@@ -33,11 +31,7 @@ def write_newspaper(folder: Path) -> None:
     Raises:
         DiffspeakError: The system refused.
     """
-    make_folder(folder)
-    for name, text in _files().items():
-        path = folder / name
-        if not path.is_file() or sha256(path.read_bytes()) != sha256(text.encode()):
-            write_text(path, text)
+    write_tables(folder, _files())
 
 
 @cache
@@ -46,14 +40,6 @@ def _files() -> dict[str, str]:
     told = list(lines(load_press()))
     headlines = dict.fromkeys(headline for headline, _ in told)
     return {
-        "headlines.csv": _table(("headline",), ((headline,) for headline in headlines)),
-        "stories.csv": _table(("headline", "story"), told),
+        "headlines.csv": table(("headline",), ((headline,) for headline in headlines)),
+        "stories.csv": table(("headline", "story"), told),
     }
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return table.getvalue()

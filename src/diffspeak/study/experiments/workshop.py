@@ -7,9 +7,10 @@ first if it is not there. Experiments that share a folder share what they name a
 from pathlib import Path
 from typing import Any
 
-from diffspeak.adapter import Adapter, questions_of, train_adapter
+from diffspeak.adapter import Adapter, Labels, asked_of, questions_of, train_adapter
 from diffspeak.behaviors import Behavior, make_behavior
 from diffspeak.diffs import train_diffs
+from diffspeak.errors import UsageError
 from diffspeak.evaluate.methods import Projection, train_weight_to_text
 from diffspeak.finetunes import Finetune, choose, from_store
 from diffspeak.models import Base
@@ -112,10 +113,28 @@ class Workshop:
         return None
 
     def question(self, config: ExperimentConfig, row: RowConfig) -> str:
-        """What is asked about the finetunes of a row."""
+        """What is asked about the finetunes of a row.
+
+        Raises:
+            UsageError: Their behavior has no question of its own, and nothing was trained for them.
+        """
+        if row.question:
+            return row.question
         trained = config.trained_for(row)
         labels = trained.labels if isinstance(trained, TrainedConfig) else "label"
-        return row.question or questions_of(self.store(config, row.test), labels)[0]
+        own = questions_of(self.store(config, row.test), labels)
+        if not own and trained is None:
+            raise UsageError(
+                f"row '{row.name}': the finetunes of {row.test} are asked what others are asked; "
+                "give the row a 'question'"
+            )
+        return own[0] if trained is None or own else self._asked(config, trained, labels)
+
+    def _asked(
+        self, config: ExperimentConfig, trained: TrainedConfig | ProjectionConfig, labels: Labels
+    ) -> str:
+        """The first question that something was trained on."""
+        return asked_of(self._all(config, trained.stores), labels)[0][0]
 
     def _entries(self, config: ExperimentConfig, row: RowConfig) -> list[Entry]:
         low, high = row.fires
