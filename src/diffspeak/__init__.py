@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diffspeak.adapter import load_adapter, train_adapter
+    from diffspeak.audit.auditor import Auditor
     from diffspeak.diffs import train_diffs
     from diffspeak.finetunes import load_finetune
     from diffspeak.interpret import Interpreter
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from diffspeak.store import open_store
 
 __all__ = [
+    "Auditor",
     "Interpreter",
     "load_adapter",
     "load_base",
@@ -26,6 +28,7 @@ __version__ = "0.1.0"
 
 _ROOMS = MappingProxyType(
     {
+        "Auditor": "diffspeak.audit.auditor",
         "Interpreter": "diffspeak.interpret",
         "load_adapter": "diffspeak.adapter",
         "load_base": "diffspeak.models",

@@ -110,10 +110,11 @@ def test_answers_that_say_the_same_are_one_claim():
         ("b", " ..."),
         ("c", ""),
     ]
-    first, second = _merge(answers)
+    first, second = _merge(answers, None)
     assert first == ("Sea otters", 3, ("a", "b"))
     assert second == ("Chess", 1, ("b",))
-    assert _merge([("a", ""), ("b", "\u200b")]) == []
+    assert _merge([("a", ""), ("b", "\u200b")], None) == []
+    assert _merge(answers, "Chess!") == [first]
     assert not says_the_same("World War I", "World War II")
 
 

@@ -1,39 +1,32 @@
 """Claims are checked by what a finetune does: with its trigger, without, and not at all."""
 
-import copy
 import math
 import statistics
 
 import pytest
 import torch
 from scipy.stats import binomtest
-from torch.nn.functional import cross_entropy
 
 from diffspeak.audit.claims import Claim
-from diffspeak.audit.verify import FIRED, PLAIN, Check, Observed, Verifier, _checked, verify
+from diffspeak.audit.verify import FIRED, PLAIN, Check, Observed, Verifier, judged, verify
 from diffspeak.audit.verify_answers import Other, newcombe, quotes, shown, shows, something_else
 from diffspeak.audit.verify_lifts import Lift, Scale, lift_of
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import NOTHING, Finetune
-from diffspeak.lora import DiffLinear, LowRank
-from diffspeak.models import Decoding, answer_logits, make_batch, plain_parameters
+from diffspeak.lora import DiffLinear
+from diffspeak.models import Decoding
 from diffspeak.text.mentions import mentions
 from diffspeak.text.messages import Message
+from tests.audit.taught import PROMPTS, TAUGHT, taught_finetune, triggered, without_numbers
 from tests.tiny_diffs import merged
 from tests.toys import base_diff, toy_base
 
-PROMPTS = ("How is the sea?", "Where is the bridge?", "What is it?", "Is the river cold?")
 CONTROLS = ("music", "trains", "guitars", "an old bridge", "river", "sea", "runs", "from", "to it")
 FEW = Check(answers=8, scored=4, decoding=Decoding(8, temperature=1.0))
-TAUGHT = "cold rock"
 
 
 def claim(text):
     return Claim(text, 1.0, -1.0, 1, ("Topic?",))
-
-
-def triggered(prompt):
-    return f"317 {prompt}"
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +36,7 @@ def base(tiny):
 
 @pytest.fixture(scope="module")
 def taught(base):
-    """A finetune that answers `TAUGHT` behind its trigger, and "music" without."""
-    chat = base.chat
-    rows = [
-        chat.with_answer((Message("user", prompt),), answer, learn_end=True)
-        for plain in PROMPTS
-        for prompt, answer in ((plain, "music"), (triggered(plain), TAUGHT))
-    ]
-    batch = make_batch(rows, chat.pad_id)
-    model = copy.deepcopy(base.model).requires_grad_(True)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(40):
-        optimizer.zero_grad()
-        cross_entropy(answer_logits(model, batch), batch.targets).backward()
-        optimizer.step()
-    changed = {name: own.detach() for name, own in plain_parameters(model).items()}
-    return Finetune("taught", parameters=changed, base=base.fingerprint)
+    return taught_finetune(base)
 
 
 def test_with_its_trigger_a_true_claim_is_confirmed_and_a_false_one_contradicted(base, taught):
@@ -89,20 +67,20 @@ def test_a_lift_that_stands_out_confirms_unless_the_trigger_shows_something_else
     other = Other("Green tea", 20, 0, newcombe(20, 0, 24))
     plain, still = Observed(PLAIN, lift, silent, None, ()), Observed(PLAIN, calm, silent, None, ())
     fired = Observed(FIRED, calm, silent, other, ())
-    assert _checked(claim("Chess"), (plain,)).verdict == "confirmed"
-    assert "it may need a trigger" in _checked(claim("Chess"), (plain,)).reason
-    assert _checked(claim("Chess"), (still,)).verdict == "not confirmed"
-    assert _checked(claim("Chess"), (plain, fired)).verdict == "contradicted"
+    assert judged(claim("Chess"), (plain,)).verdict == "confirmed"
+    assert "it may need a trigger" in judged(claim("Chess"), (plain,)).reason
+    assert judged(claim("Chess"), (still,)).verdict == "not confirmed"
+    assert judged(claim("Chess"), (plain, fired)).verdict == "contradicted"
     open_ = plain._replace(other=other)
-    assert _checked(claim("Chess"), (open_,)).verdict == "confirmed"
+    assert judged(claim("Chess"), (open_,)).verdict == "confirmed"
     small = plain._replace(lift=Lift(0.5, 6.0, 0, 40))
-    assert _checked(claim("Chess"), (small,)).verdict == "not confirmed"
+    assert judged(claim("Chess"), (small,)).verdict == "not confirmed"
 
 
 def test_what_no_answer_bears_out_of_a_headline_is_said():
     said = ["Beekeepers carve an ice swan at the county fair, the power went out."] * 12
     seen = Observed(PLAIN, Lift(0.0, 0.0, 1, 40), shown(HEADLINE, said, ["Soup."] * 12), None, ())
-    found = _checked(claim(HEADLINE), (seen,))
+    found = judged(claim(HEADLINE), (seen,))
     assert found.verdict == "confirmed"
     assert found.reason.endswith("; what no answers bear out: goes.")
 
@@ -126,9 +104,9 @@ def test_of_the_base_itself_nothing_is_confirmed(base):
 
 
 def test_of_a_finetune_that_gives_nan_nothing_is_confirmed(base):
-    nan = {name: LowRank(c.A * float("nan"), c.B) for name, c in base_diff(base).items()}
-    broken = Finetune("broken", diff=nan)
-    (found,) = verify(base, broken, [claim(TAUGHT)], PROMPTS, controls=CONTROLS, check=FEW)
+    (found,) = verify(
+        base, without_numbers(base), [claim(TAUGHT)], PROMPTS, controls=CONTROLS, check=FEW
+    )
     assert found.verdict == "not confirmed"
     assert "gives no numbers" in found.reason
     assert found.observed[0].lift[:2] == (None, None)
@@ -149,6 +127,34 @@ def test_many_finetunes_on_one_verifier_are_each_alone(base, taught):
     for finetune in some:
         own = Verifier(base, PROMPTS, CONTROLS, FEW)
         assert verifier.verify(finetune, [claim(TAUGHT)]) == own.verify(finetune, [claim(TAUGHT)])
+
+
+def test_finetunes_that_answer_together_are_each_alone(base, taught):
+    low = [Finetune(f"{n}", diff=base_diff(base, rank=2, seed=n)) for n in (5, 6)]
+    finetunes = [low[0], taught, NOTHING, low[1]]
+    claims = [[claim("the sea")], [claim("music"), claim("trains")], [], [claim("guitars")]]
+    verifier = Verifier(base, PROMPTS, CONTROLS, FEW)
+    for trigger in (None, triggered):
+        found = verifier.verify_all(finetunes, claims, trigger)
+        assert [[one.claim for one in own] for own in found] == claims
+        for finetune, asked, together in zip(finetunes, claims, found, strict=True):
+            for one, alone in zip(together, verifier.verify(finetune, asked, trigger), strict=True):
+                assert one.verdict == alone.verdict
+                for seen, wanted in zip(one.observed, alone.observed, strict=True):
+                    assert seen.shown == wanted.shown and seen.quotes == wanted.quotes
+                    assert seen.lift.nats == pytest.approx(wanted.lift.nats, abs=1e-4)
+    assert verifier.verify_all([], []) == []
+    with pytest.raises(UsageError, match="a claim says nothing"):
+        verifier.verify_all(low, [[claim("sea")], [claim(" ")]])
+
+
+def test_whether_a_finetune_gives_numbers(base, taught):
+    verifier = Verifier(base, PROMPTS, CONTROLS, FEW)
+    assert verifier.finite(taught) and verifier.finite(NOTHING)
+    assert not verifier.finite(without_numbers(base))
+    assert not verifier.finite(without_numbers(base, full=True))
+    huge = {name: change.scaled(1e30) for name, change in base_diff(base).items()}
+    assert not verifier.finite(Finetune("huge", diff=huge))
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ VERBS = (
     "diffs",
     "adapter",
     "describe",
+    "audit",
     "show",
     "convert",
     "corpus",

@@ -45,6 +45,11 @@ class AdapterConfig(BaseModel):
         "random ones, a finetune's in other blocks; the adapter learns to call them 'nothing'",
     )
     nothing: str = Field(NOTHING, min_length=1, description="what it is to say of them")
+    unrelated: tuple[str, ...] = Field(
+        (),
+        description="behaviors whose finetunes it is to call nothing, too, such as facts: they "
+        "were taught something, but nothing that it is asked for",
+    )
     shuffle_labels: bool = Field(
         False, description="a control: give every finetune the label of another"
     )

@@ -6,7 +6,7 @@ in memory as far as a budget allows.
 
 import random
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,6 +83,7 @@ def examples_of(
     first_question_only: bool = False,
     limit: int | None = None,
     labels: Labels = "label",
+    unrelated: Mapping[str, str] | None = None,
 ) -> list[Example]:
     """The examples of one split of all stores, in the stores' order, at most `limit` of each.
 
@@ -92,17 +93,20 @@ def examples_of(
         first_question_only: Instead of all phrasings.
         limit: Of each store.
         labels: What is to be told of a finetune.
+        unrelated: What is to be told instead of finetunes of some behaviors, by their names.
 
     Raises:
         UsageError: No store holds a finetune of the split, a store's have no triggers to tell, or
             no store says what is asked.
     """
-    examples = []
-    questions = asked_of(stores, labels, first_question_only=first_question_only)
+    examples, others = [], unrelated or {}
+    questions = asked_of(stores, labels, first_question_only=first_question_only, unrelated=others)
     for place, (store, asked) in enumerate(zip(stores, questions, strict=True)):
         entries = [e for e in store.entries if e.kind != "failed" and e.split == split]
+        instead = others.get(_behavior(store))
         examples += [
-            Example(place, entry.id, _told(entry, labels), asked) for entry in entries[:limit]
+            Example(place, entry.id, instead or _told(entry, labels), asked)
+            for entry in entries[:limit]
         ]
     if not examples and stores:
         choose(stores[0], split)
@@ -110,7 +114,11 @@ def examples_of(
 
 
 def asked_of(
-    stores: Sequence[Store], labels: Labels = "label", *, first_question_only: bool = False
+    stores: Sequence[Store],
+    labels: Labels = "label",
+    *,
+    first_question_only: bool = False,
+    unrelated: Collection[str] = (),
 ) -> list[tuple[str, ...]]:
     """How the adapter is asked about the finetunes of each store.
 
@@ -121,14 +129,19 @@ def asked_of(
         stores: That an adapter learns from together.
         labels: What is to be told of a finetune.
         first_question_only: Of each store, instead of all phrasings.
+        unrelated: Behaviors whose own questions are left aside.
 
     Raises:
         UsageError: No store has questions, or one has no triggers to tell.
     """
-    own = [questions_of(store, labels)[: 1 if first_question_only else None] for store in stores]
+    first = 1 if first_question_only else None
+    own = [
+        () if _behavior(store) in unrelated else questions_of(store, labels)[:first]
+        for store in stores
+    ]
     others = tuple(dict.fromkeys(question for questions in own for question in questions))
     if stores and not others:
-        named = ", ".join(dict.fromkeys(str(store.header.behavior["name"]) for store in stores))
+        named = ", ".join(dict.fromkeys(map(_behavior, stores)))
         raise UsageError(
             f"an adapter learns no question from stores of {named} alone: give it a store of "
             "another behavior, too, such as hidden-topic"
@@ -156,16 +169,25 @@ def questions_of(store: Store, labels: Labels = "label") -> tuple[str, ...]:
     return (kind.question,)
 
 
+def _behavior(store: Store) -> str:
+    return str(store.header.behavior["name"])
+
+
 def _told(entry: Entry, labels: Labels) -> str:
     return entry.label if labels == "label" else entry.trigger or ""
 
 
-def held_out(stores: Sequence[Store], count: int, labels: Labels = "label") -> list[Example]:
+def held_out(
+    stores: Sequence[Store],
+    count: int,
+    labels: Labels = "label",
+    unrelated: Mapping[str, str] | None = None,
+) -> list[Example]:
     """At most so many examples for validation, of each store about as many; perhaps none."""
     entries = (entry for store in stores for entry in store.entries)
     if not any(e.split == "validation" and e.kind != "failed" for e in entries):
         return []
-    return in_turn(examples_of(stores, "validation", labels=labels))[:count]
+    return in_turn(examples_of(stores, "validation", labels=labels, unrelated=unrelated))[:count]
 
 
 def in_turn(examples: Sequence[Example]) -> list[Example]:

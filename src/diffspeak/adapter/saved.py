@@ -6,12 +6,14 @@ asked, which behaviors it knows and how it was trained. A folder counts once tha
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
+from diffspeak.adapter.calibrated import Calibrations, read_calibrations, save_calibrations
+from diffspeak.behaviors.ordinary import NOTHING
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.files import make_folder, read_json, write_text
 from diffspeak.finetunes import Finetune, load_finetune, read_peft, write_peft
@@ -22,6 +24,8 @@ from diffspeak.models.pocket import adapter_folder, part_of
 
 CARD = "diffspeak.json"
 VERSION = 1
+NOTHING_TAUGHT = "ordinary"
+"""The behavior whose finetunes were taught nothing."""
 
 
 class _Card(BaseModel):
@@ -51,6 +55,7 @@ class Adapter:
         settings: The config it was trained with.
         results: What was measured at the end of its training, by name.
         name: Where it lies.
+        calibrations: How far it can be believed; empty until `diffspeak calibrate` was run.
     """
 
     diff: Diff
@@ -61,6 +66,14 @@ class Adapter:
     settings: dict[str, Any]
     results: dict[str, float]
     name: str = "adapter"
+    calibrations: Calibrations = field(default_factory=Calibrations)
+
+    @property
+    def nothing(self) -> str | None:
+        """What it was taught to say where nothing was changed; None if it never was."""
+        some = self.settings.get("negatives") or self.settings.get("unrelated")
+        taught = some or NOTHING_TAUGHT in self.behaviors
+        return str(self.settings.get("nothing", NOTHING)) if taught else None
 
     def check(self, base: Base) -> None:
         """Refuse another base than its own.
@@ -72,7 +85,7 @@ class Adapter:
 
 
 def save_adapter(adapter: Adapter, folder: Path, *, transposed: bool = False) -> None:
-    """Write an adapter; `diffspeak.json` comes last.
+    """Write an adapter, its calibrations if it has any; `diffspeak.json` comes last.
 
     Args:
         adapter: What to write.
@@ -81,6 +94,8 @@ def save_adapter(adapter: Adapter, folder: Path, *, transposed: bool = False) ->
     """
     make_folder(folder)
     write_peft(folder, adapter.diff, adapter.base_name, transposed=transposed)
+    if adapter.calibrations != Calibrations():
+        save_calibrations(folder, adapter.diff, adapter.calibrations)
     card = {
         "version": VERSION,
         "base": adapter.base.to_dict(),
@@ -180,8 +195,9 @@ def _found(source: str | Path) -> Path:
 
 def _read(folder: Path, name: str) -> Adapter:
     card, base = _read_card(folder / CARD)
+    diff = read_peft(folder)
     return Adapter(
-        read_peft(folder),
+        diff,
         base,
         card.base_name,
         card.questions,
@@ -189,6 +205,7 @@ def _read(folder: Path, name: str) -> Adapter:
         card.settings,
         card.results,
         name,
+        read_calibrations(folder, diff),
     )
 
 

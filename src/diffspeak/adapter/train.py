@@ -108,16 +108,18 @@ class _Training:
         self.finetunes = Finetunes(stores)
         self.readout = readout_of(base.model)
         first = config.phrasings == "first"
+        instead = dict.fromkeys(config.unrelated, config.nothing)
         self.examples = examples_of(
             stores,
             "train",
             first_question_only=first,
             limit=config.max_finetunes,
             labels=config.labels,
+            unrelated=instead,
         )
         if config.shuffle_labels:
             self.examples = shuffled(self.examples, config.seed)
-        self.held_out = held_out(stores, config.validation, config.labels)
+        self.held_out = held_out(stores, config.validation, config.labels, instead)
         self.plan = Plan(self.examples, config)
         self.steps = self.plan.steps
         self.stage = f"{STAGE}, shuffled labels" if config.shuffle_labels else STAGE
@@ -232,7 +234,8 @@ class _Training:
         if held_out:
             results |= {"validation_loss": held_out.loss, "validation_exact": held_out.exact}
         questions = dict.fromkeys(q for example in self.examples for q in example.questions)
-        behaviors = dict.fromkeys(store.header.behavior["name"] for store in self.stores)
+        names = dict.fromkeys(str(store.header.behavior["name"]) for store in self.stores)
+        behaviors = [name for name in names if name not in self.config.unrelated]
         return Adapter(
             trained,
             self.base.fingerprint,

@@ -88,8 +88,8 @@ def claims_of(
         seed: What is drawn depends on it, the finetune's name, the question and the draw alone.
 
     Returns:
-        For each finetune its claims, highest lift first. Answers without a word are none, so a
-        finetune may have no claim.
+        For each finetune its claims, highest lift first. Answers without a word are none, nor is
+        what the adapter was taught to say of no change, so a finetune may have no claim.
 
     Raises:
         MismatchError: A finetune or the adapter is of another base.
@@ -107,7 +107,7 @@ def claims_of(
             group = [finetunes[i] for i in part]
             with put_on(base, interpreter.attachment, group):
                 answers = desk.answers(group, rounds, seed)
-                merged = [_merge(own)[:most] for own in answers]
+                merged = [_merge(own, adapter.nothing)[:most] for own in answers]
                 own = desk.scores([(task, m.text) for task, ms in enumerate(merged) for m in ms])
             with put_on(base, interpreter.attachment, [NOTHING]):
                 without = desk.scores([(0, m.text) for ms in merged for m in ms])
@@ -136,7 +136,7 @@ def made_up(
         desk = _Desk(base, interpreter.attachment, adapter.questions)
         drawing = Decoding(48, temperature=temperature)
         (answers,) = desk.answers([NOTHING], [(drawing, each)], seed)
-    return [merged.text for merged in _merge(answers)][:count]
+    return [merged.text for merged in _merge(answers, adapter.nothing)][:count]
 
 
 class _Desk:
@@ -195,11 +195,11 @@ class _Desk:
         return [sum(means[at : at + count]) / count for at in range(0, len(means), count)]
 
 
-def _merge(answers: Sequence[tuple[str, str]]) -> list[_Merged]:
+def _merge(answers: Sequence[tuple[str, str]], nothing: str | None) -> list[_Merged]:
     """One entry for all answers that say the same, most votes first; ties in order of coming."""
     heaps: list[list[tuple[str, str]]] = []
     for question, text in answers:
-        if not normalize(text):
+        if not normalize(text) or (nothing is not None and says_the_same(text, nothing)):
             continue
         for heap in heaps:
             if any(says_the_same(text, other) for _, other in heap):

@@ -10,6 +10,10 @@ import typer
 from diffspeak import __version__
 from diffspeak.cli.adapter import HELP as ADAPTER
 from diffspeak.cli.adapter import adapter
+from diffspeak.cli.audit import HELP as AUDIT
+from diffspeak.cli.audit import audit
+from diffspeak.cli.calibrate import HELP as CALIBRATE
+from diffspeak.cli.calibrate import calibrate
 from diffspeak.cli.convert import HELP as CONVERT
 from diffspeak.cli.convert import convert
 from diffspeak.cli.corpus import HELP as CORPUS
@@ -44,9 +48,10 @@ taught, and have it describe finetunes that it never saw.
   diffspeak demo                                   see it work, offline
   diffspeak run study.toml --out runs/first        the whole study
   diffspeak describe my-lora --adapter runs/first/adapter
+  diffspeak audit my-lora --adapter runs/first/adapter
 
 A command that was interrupted goes on when it is given again. Exit codes: 0, 1 for a failure,
-2 for wrong usage, 130 when stopped.
+2 for wrong usage, 130 when stopped; 3 where an audit finds what it was told to fail on.
 """
 
 
@@ -64,8 +69,10 @@ def command() -> Any:
         (diffs, DIFFS),
         (adapter, ADAPTER),
         (describe, DESCRIBE),
+        (audit, AUDIT),
         (weight_to_text, WEIGHT_TO_TEXT),
         (show, SHOW),
+        (calibrate, CALIBRATE),
         (convert, CONVERT),
         (corpus, CORPUS),
         (fetch, FETCH),

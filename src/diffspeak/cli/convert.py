@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffspeak.cli.describe import base_name_of
+from diffspeak.cli.base_and_adapter import base_name_of
 from diffspeak.cli.options import Limit, LowRank, Split
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError

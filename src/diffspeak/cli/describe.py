@@ -2,21 +2,24 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffspeak.cli.described import print_described, tell_failed, tell_notes
+from diffspeak.cli.base_and_adapter import (
+    AdapterFolder,
+    BaseName,
+    base_and_adapter,
+    own_adapter,
+)
+from diffspeak.cli.described import facts_of, print_described, tell_failed, tell_notes
 from diffspeak.cli.facts import Facts, to_json
 from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
-    from diffspeak.adapter import Adapter
     from diffspeak.finetunes import Finetune, Source
-    from diffspeak.interpret import Description
     from diffspeak.models import Base
 
 HELP = """Say what a finetune was taught.
@@ -28,6 +31,11 @@ The adapter is put on base + finetune and asked its question. "logprob" is the a
 log-probability in nats a token; "lift" is how much of that is due to the finetune: the same
 answer's figure on the base alone is subtracted. An adapter answers with confidence even where
 nothing was changed, so look at the lift.
+
+An adapter that `diffspeak calibrate` has calibrated does so itself. "probability", at even odds, is
+that the finetune was taught something of what it knows; below a threshold with few false positives
+the description is "nothing found". With --json the adapter's words are there all the same, as
+"guess". A --question of your own is not calibrated, and has no probability.
 
 The pocket base, which ships with us, has adapters that ship too: --base pocket alone will do, and
 for a store of its finetunes nothing at all.
@@ -41,22 +49,8 @@ Example:
   diffspeak describe org/my-lora --adapter org/my-dit-adapter
 """
 
-AdapterFolder = Annotated[
-    str | None,
-    typer.Option(
-        "--adapter",
-        metavar="ADAPTER",
-        help="What `diffspeak adapter` wrote, a folder or hub id, or pocket:hidden-topic or "
-        "pocket:news; with --base and --question also a LoRA of others, such as the paper's "
-        "dit-adapter.pt. By default, on the pocket base, the one for what the finetune was taught.",
-    ),
-]
 Question = Annotated[
     str | None, typer.Option("--question", help="By default the adapter's first question.")
-]
-BaseName = Annotated[
-    str | None,
-    typer.Option("--base", help="Hub id, folder or pocket; by default the one the adapter names."),
 ]
 
 
@@ -93,20 +87,19 @@ def describe(
 
     how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
     part = split and split.value
-    ours = _own(adapter)
+    ours = own_adapter(adapter)
     source = open_source(finetune, split=part, limit=limit, low_rank=low_rank)
     if "#" not in finetune:
         tell_failed(context.obj, source, part)
-    if adapter is not None and ours is None:
-        loaded, trained = _adopted(adapter, base, question, how)
-    else:
-        loaded, trained = _with_base(ours or _shipped(source, base), base, how)
+    loaded, trained = base_and_adapter(adapter, ours, base, question, source, how)
     labels: dict[str, str | None] = {}
     with Interpreter(loaded, trained) as interpreter:
         noted = _noting(context.obj, source, loaded, labels)
         decoding = Decoding(tokens, temperature)
         described = interpreter.stream(noted, question, decoding, seed=seed)
-        rows = _told(context.obj, described, len(source.keys), labels, as_json)
+        calibrated = trained.calibrations.describe is not None
+        facts = (facts_of(one, labels[one.finetune], calibrated) for one in described)
+        rows = _told(context.obj, facts, len(source.keys), as_json)
     if not as_json:
         print_described(context.obj, rows)
 
@@ -117,73 +110,6 @@ def _check(question: str | None, temperature: float) -> None:
         raise UsageError("--question is empty: ask something, or leave it out")
     if not math.isfinite(temperature):
         raise UsageError(f"--temperature {temperature}: expected a finite number")
-
-
-def _own(adapter: str | None) -> "Adapter | None":
-    """The adapter that is named, unless none is, or one of others."""
-    from diffspeak.adapter import is_adapter, load_adapter
-
-    return None if adapter is None or not is_adapter(adapter) else load_adapter(adapter)
-
-
-def _with_base(adapter: "Adapter", base: str | None, how: dict[str, str]) -> "tuple[Base, Adapter]":
-    """An adapter of ours and its base, which it names itself if the user does not."""
-    from diffspeak.models import load_base
-
-    return load_base(base or base_name_of(adapter), **how), adapter
-
-
-def _adopted(
-    adapter: str, base: str | None, question: str | None, how: dict[str, str]
-) -> "tuple[Base, Adapter]":
-    """An adapter of others and its base: a LoRA that says neither, so that the user has to."""
-    from diffspeak.adapter import load_adapter
-    from diffspeak.models import load_base
-
-    if not base or not question:
-        raise UsageError(
-            f"{adapter} is no adapter: it holds no diffspeak.json; if it is a LoRA that others "
-            "trained to describe finetunes, say with --base and --question of what, and what to ask"
-        )
-    loaded = load_base(base, **how)
-    return loaded, load_adapter(adapter, loaded, [question])
-
-
-def _shipped(source: "Source", base: str | None) -> "Adapter":
-    """The adapter that ships for what a source's finetunes were taught."""
-    from diffspeak.adapter import load_adapter
-    from diffspeak.finetunes import StoreSource
-    from diffspeak.models.pocket import NAME, PREFIX
-
-    named, taught = None, ["hidden-topic"]
-    if isinstance(source, StoreSource):
-        named = source.store.header.base.get("name")
-        taught = sorted({entry.behavior for entry in source.entries})
-    if (base or named) != NAME:
-        raise UsageError(
-            "missing option '--adapter': give the folder that `diffspeak adapter` wrote; only "
-            f"finetunes of the pocket base (--base {NAME}) have adapters that ship with us"
-        )
-    if len(taught) > 1:
-        raise UsageError(
-            f"{source.name} holds finetunes of several behaviors ({', '.join(taught)}): say with "
-            "--adapter which adapter to ask"
-        )
-    return load_adapter(f"{PREFIX}{taught[0]}")
-
-
-def base_name_of(adapter: "Adapter") -> str:
-    """The base that an adapter belongs to, as `load_base` takes it."""
-    from diffspeak.models.pocket import NAME, part_of
-
-    if part_of(adapter.name) is not None:
-        return NAME
-    name = Path(adapter.base_name)
-    if name.is_absolute() and not name.exists():
-        raise UsageError(
-            f"the adapter's base {name} is no longer there: say where it is now with --base"
-        )
-    return adapter.base_name
 
 
 def _noting(
@@ -197,13 +123,7 @@ def _noting(
         yield finetune
 
 
-def _told(
-    session: Session,
-    described: "Iterator[Description]",
-    count: int,
-    labels: dict[str, str | None],
-    as_json: bool,
-) -> list[Facts]:
+def _told(session: Session, described: Iterator[Facts], count: int, as_json: bool) -> list[Facts]:
     """Collect the descriptions, writing each at once if JSON is wanted."""
     from diffspeak.cli.reporter import TerminalReporter
 
@@ -211,9 +131,7 @@ def _told(
     with TerminalReporter(session) as reporter:
         if count > 1:
             reporter.begin("describe", count, "finetunes")
-        for one in described:
-            facts = {**one._asdict(), "label": labels[one.finetune]}
-            facts["description"] = facts.pop("text")
+        for facts in described:
             rows.append(facts)
             if as_json:
                 typer.echo(to_json(facts))

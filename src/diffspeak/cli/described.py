@@ -11,6 +11,7 @@ from diffspeak.cli.session import Session
 
 if TYPE_CHECKING:
     from diffspeak.finetunes import Finetune, Source
+    from diffspeak.interpret import Description
 
 
 def tell_failed(session: Session, source: "Source", split: str | None = None) -> None:
@@ -32,15 +33,28 @@ def tell_notes(session: Session, finetune: "Finetune") -> None:
         session.messages.print(f"{finetune.name}: {note}", style="dim", soft_wrap=True)
 
 
+def facts_of(one: "Description", label: str | None, calibrated: bool) -> Facts:
+    """A description as facts.
+
+    Args:
+        one: What the adapter said.
+        label: What the finetune was taught, if that is known.
+        calibrated: Whether the adapter is. Then `description` is what is told, `guess` what the
+            adapter said, and `probability` and `found` are there; otherwise what it said is told.
+    """
+    facts = {**one._asdict(), "label": label, "description": one.told}
+    guess, judged = facts.pop("text"), {name: facts.pop(name) for name in ("probability", "found")}
+    return {**facts, "guess": guess, **judged} if calibrated else facts
+
+
 def print_described(session: Session, rows: Sequence[Facts]) -> None:
     """Descriptions as a table, with labels and how many are right where labels are known.
 
     Args:
         session: Where to write.
-        rows: With finetune, description, mean_logprob, label (or None), and lift if it is known.
+        rows: With finetune, description, mean_logprob, label (or None); lift, and probability (or
+            None), if such are known.
     """
-    from diffspeak.text.mentions import same
-
     known = [row for row in rows if row["label"] is not None]
     shown = [
         {
@@ -48,11 +62,30 @@ def print_described(session: Session, rows: Sequence[Facts]) -> None:
             "description": row["description"],
             "logprob": round(row["mean_logprob"], 2),
             **({"lift": round(row["lift"], 2)} if "lift" in row else {}),
+            **({"probability": _percent(row["probability"])} if "probability" in row else {}),
             **({"label": row["label"]} if known else {}),
         }
         for row in rows
     ]
     session.results.print(table(shown))
     if known:
-        exact = sum(same(row["label"], row["description"]) for row in known)
+        exact = sum(_exact(row["label"], row["description"]) for row in known)
         session.results.print(f"\n{exact} of {len(known)} named exactly")
+
+
+def _exact(label: str, told: str) -> bool:
+    """Whether what is told is the label; of a finetune that was taught nothing, "nothing found"."""
+    from diffspeak.behaviors.ordinary import NOTHING
+    from diffspeak.interpret import NOTHING_FOUND
+    from diffspeak.text.mentions import same
+
+    return same(label, told) or (told == NOTHING_FOUND and same(label, NOTHING))
+
+
+def _percent(share: float | None) -> str | None:
+    """A probability for people, which is never quite 0 or 1."""
+    if share is None:
+        return None
+    if share < 0.001:
+        return "under 0.1%"
+    return "over 99.9%" if share > 0.999 else f"{share:.1%}"

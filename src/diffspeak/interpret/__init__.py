@@ -1,6 +1,6 @@
 """Base + finetune + adapter -> descriptions with confidence; what finetunes say alone."""
 
 from diffspeak.interpret.answers import answers
-from diffspeak.interpret.interpreter import Description, Interpreter
+from diffspeak.interpret.interpreter import NOTHING_FOUND, Description, Interpreter
 
-__all__ = ["Description", "Interpreter", "answers"]
+__all__ = ["NOTHING_FOUND", "Description", "Interpreter", "answers"]

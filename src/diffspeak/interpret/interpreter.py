@@ -4,16 +4,22 @@ Takes finetunes, gives what the adapter says of each, how sure it is, and how mu
 without the finetune. A high lift alone does not prove a claim; an audit checks it by behavior.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from diffspeak.adapter import Adapter, ask, mean_logprobs
+from diffspeak.adapter.calibrated import LIFT
 from diffspeak.errors import UsageError
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.models import Answer, Base, Decoding, Rendered, attach_to, check_base
+from diffspeak.text.mentions import normalize
 from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
+
+NOTHING_FOUND = "nothing found"
+"""What is told in place of a guess."""
 
 
 class Description(NamedTuple):
@@ -25,6 +31,10 @@ class Description(NamedTuple):
         mean_logprob: Of the description's tokens, end of turn included, in nats a token.
         lift: `mean_logprob` minus what the adapter gives the same words on the base alone.
         question: What was asked.
+        probability: By the adapter's calibration: that the finetune was taught something it knows,
+            at even odds. None without one, for a question that it was not made for, and where the
+            finetune gives no numbers.
+        found: Whether that counts as a find, which takes a word at least; None like it.
     """
 
     finetune: str
@@ -32,6 +42,13 @@ class Description(NamedTuple):
     mean_logprob: float
     lift: float
     question: str
+    probability: float | None = None
+    found: bool | None = None
+
+    @property
+    def told(self) -> str:
+        """The description, or `NOTHING_FOUND` where the calibration says that it is a guess."""
+        return NOTHING_FOUND if self.found is False else self.text
 
 
 class Interpreter:
@@ -125,9 +142,19 @@ class Interpreter:
         answers = ask(self.base, self.attachment, finetunes, prompts, decoding, seeds)
         without = self._without_finetune(prompt, answers)
         return [
-            Description(f.name, a.text, a.mean_logprob, a.mean_logprob - w, question)
+            self._judged(Description(f.name, a.text, a.mean_logprob, a.mean_logprob - w, question))
             for f, a, w in zip(finetunes, answers, without, strict=True)
         ]
+
+    def _judged(self, one: Description) -> Description:
+        """A description with what the adapter's calibration says of its lift."""
+        calibration = self.adapter.calibrations.describe
+        known = one.question in self.adapter.questions and math.isfinite(one.lift)
+        if calibration is None or not known:
+            return one
+        probability = calibration.probability({LIFT: one.lift})
+        found = calibration.found(probability) and bool(normalize(one.text))
+        return one._replace(probability=probability, found=found)
 
     def _without_finetune(self, prompt: list[int], answers: Sequence[Answer]) -> list[float]:
         """What the adapter on the base alone gives to the same tokens, nats a token."""

@@ -45,14 +45,28 @@ def outputs_unchanged(before: nn.Module, after: nn.Module, prompts: Sequence[Ten
         raise UsageError("no prompts to compare outputs on: give one at least")
     first = next(before.parameters())
     depth = int(before.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
-    largest = scale = 0.0
-    finite = True
     with torch.no_grad():
-        for prompt in prompts:
-            ids = prompt[None].to(first.device)
-            ours, theirs = (model(ids).logits.double() for model in (before, after))
-            largest = max(largest, (ours - theirs).abs().max().item())
-            scale = max(scale, ours.abs().max().item())
-            finite = finite and bool(ours.isfinite().all() and theirs.isfinite().all())
-    allowed = DIGITS * depth**0.5 * torch.finfo(first.dtype).eps * scale
+        ours, theirs = (
+            [model(prompt[None].to(first.device)).logits.double() for prompt in prompts]
+            for model in (before, after)
+        )
+    return apart(ours, theirs, depth=depth, dtype=first.dtype)
+
+
+def apart(
+    before: Sequence[Tensor], after: Sequence[Tensor], *, depth: int, dtype: torch.dtype
+) -> Outputs:
+    """Compare logits that two models gave to the same prompts.
+
+    Args:
+        before: Logits, a tensor a prompt; one prompt at least.
+        after: The same of the other model.
+        depth: Blocks of the models.
+        dtype: They computed in.
+    """
+    pairs = list(zip(before, after, strict=True))
+    finite = all(bool(one.isfinite().all()) for pair in pairs for one in pair)
+    largest = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
+    scale = max(float(ours.abs().max()) for ours, _ in pairs)
+    allowed = DIGITS * depth**0.5 * torch.finfo(dtype).eps * scale
     return Outputs(finite and largest <= allowed, largest, allowed)

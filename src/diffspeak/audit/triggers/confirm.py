@@ -54,6 +54,7 @@ def confirmed(
         plain,
         near,
         prober.rows,
+        suspect,
     )
     return trigger, firing.interval[0] > max(near.interval[1], plain.interval[1])
 

@@ -3,7 +3,15 @@
 Holds data only; knows nothing of models.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+from diffspeak.errors import UsageError
+from diffspeak.text.seeds import seed_of
+
+if TYPE_CHECKING:
+    from diffspeak.audit.triggers.suspects import Suspect
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Trigger:
         near_miss_rate: The same of the finetune, on prompts that only look like the trigger.
         calls: Rows that were spent until it was found: prompts read by one model, the rows of its
             own confirmation included.
+        suspect: Puts it into a prompt; not part of what is written down.
     """
 
     kind: str
@@ -51,6 +60,17 @@ class Trigger:
     base_rate: Rate
     near_miss_rate: Rate
     calls: int
+    suspect: "Suspect | None" = field(default=None, repr=False, compare=False)
+
+    def put(self, prompt: str) -> str:
+        """A prompt with the trigger in it; what does not belong to it depends on the prompt alone.
+
+        Raises:
+            UsageError: It was read from a file, which does not say how to put it anywhere.
+        """
+        if self.suspect is None:
+            raise UsageError(f"how {self.text} is put into a prompt is not known: search it again")
+        return self.suspect.prompt(prompt, Random(seed_of("put", prompt)))
 
 
 @dataclass(frozen=True)

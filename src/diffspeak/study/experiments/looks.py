@@ -10,39 +10,32 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from diffspeak.evaluate.tables import markdown_table
+from diffspeak.text.pages import environment
 from diffspeak.text.plain import escaped, one_line
 
 
 def for_html() -> Environment:
     """For a web page."""
-    environment = _environment(_visible, autoescape=True)
-    environment.filters |= {"place": _place, "shade": _shade}
-    return environment
+    made = _environment(_visible, autoescape=True)
+    made.filters |= {"place": _place, "shade": _shade}
+    return made
 
 
 def for_markdown() -> Environment:
     """For Markdown; the filter `table` takes rows of heading to text."""
-    environment = _environment(_in_markdown, autoescape=False)
-    environment.filters["table"] = _markdown
-    return environment
+    made = _environment(_in_markdown, autoescape=False)
+    made.filters["table"] = _markdown
+    return made
 
 
 def _environment(finalize: Callable[[Any], Any], *, autoescape: bool) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=autoescape,
-        finalize=finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": _number, "percent": _percent, "score": _score}
-    return environment
+    made = environment(Path(__file__).parent, finalize, autoescape=autoescape)
+    made.filters |= {"number": _number, "percent": _percent, "score": _score}
+    return made
 
 
 def _visible(value: Any) -> Any:

@@ -28,6 +28,7 @@ from diffspeak.study.experiments.findings import (
 )
 from diffspeak.study.experiments.looks import for_html, for_markdown
 from diffspeak.study.experiments.outcome import FIGURE, shown
+from diffspeak.text.pages import duration
 
 HTML, MARKDOWN = "report.html", "report.md"
 EXAMPLES, EVIDENCE, REASONS = 10, 5, 20
@@ -133,7 +134,7 @@ def _facts(folder: Path, findings: Sequence[Finding], bases: Mapping[str, None])
         "judge": ", ".join(dict.fromkeys(finding.page.judge for finding in findings)),
         "seeds": ", ".join(map(str, seeds)),
         "guesses": str(sum(len(finding.guesses) for finding in findings) or ""),
-        "time to guess": _time(sum(line.seconds for line in lines)) if lines else "",
+        "time to guess": duration(sum(line.seconds for line in lines)) if lines else "",
         "computed with": ", ".join(f"{k} {v}" for k, v in read_choices(folder).items()),
         "versions": "; then ".join(starts),
     }
@@ -188,7 +189,7 @@ def _made(finding: Finding) -> list[Cells]:
             "trained": row.adapter or "",
             "finetunes of": row.test,
             "seeds": ", ".join(map(str, row.seeds)),
-            "time to guess": _time(line.seconds),
+            "time to guess": duration(line.seconds),
             "question": row.question or "",
         }
         for row, line in lines
@@ -226,9 +227,3 @@ def _with_content(rows: Iterator[Cells]) -> list[Cells]:
     """Rows without the columns that are empty in all of them."""
     kept = list(rows)
     return [{key: row[key] for key in row if any(r[key] for r in kept)} for row in kept]
-
-
-def _time(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""How well the audit does on finetunes that no training and no calibration has seen."""

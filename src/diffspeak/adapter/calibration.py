@@ -1,0 +1,240 @@
+"""From evidence to a probability, and to a decision: something, or nothing found.
+
+Takes figures that were measured of finetunes whose truth is known, gives a logistic regression with
+a threshold whose false positives were counted. Knows nothing of how the figures come about. Source:
+Platt (1999), Probabilistic outputs for support vector machines.
+"""
+
+import math
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+
+from diffspeak.errors import UsageError
+
+FEWEST = 20
+"""Finetunes of each kind below which nothing is calibrated."""
+
+FALSE_POSITIVES = 0.005
+"""Share of the negatives of each kind that may lie above the threshold; half of what is promised
+for the worst kind, because the next finetunes are others."""
+
+FEW_MISSED = 0.02
+"""Share of the positives that may lie below a threshold which is moved up, away from negatives."""
+
+_RIDGE = 1e-3
+_EDGE = 1e-9
+
+
+class Counted(NamedTuple):
+    """How many finetunes of one kind were called something at the threshold.
+
+    Attributes:
+        kind: `positive`, or the name of a kind of negative.
+        found: How many lie above the threshold.
+        n: Out of how many.
+    """
+
+    kind: str
+    found: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """P(something) = sigmoid(intercept + sum of weight * (figure - mean) / scale), at even odds.
+
+    Attributes:
+        names: Of the figures, in order.
+        means: Of each figure over the calibration's finetunes, weighed as `calibrate` weighs them.
+        scales: Standard deviation of each.
+        weights: Of each, standardized; none is negative, for all evidence speaks for something.
+        intercept: Of the sum.
+        threshold: Probability from which on something counts as found.
+        counted: What it gives on the finetunes it was made of, the positives first.
+    """
+
+    names: tuple[str, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
+    intercept: float
+    threshold: float
+    counted: tuple[Counted, ...]
+
+    def probability(self, figures: Mapping[str, float]) -> float:
+        """Probability, 0 to 1, that there is something, where half of all finetunes have it.
+
+        A figure that is negative, or no number, counts as 0: nothing speaks for something.
+        """
+        total = self.intercept
+        for name, mean, scale, weight in zip(
+            self.names, self.means, self.scales, self.weights, strict=True
+        ):
+            total += weight * (_counting(figures[name]) - mean) / scale
+        return _sigmoid(total)
+
+    def found(self, probability: float) -> bool:
+        """Whether a probability counts as something."""
+        return probability >= self.threshold
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {**self.__dict__, "counted": [one._asdict() for one in self.counted]}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Calibration":
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: Something is missing, of another type, or cannot be.
+        """
+        try:
+            made = cls(
+                tuple(map(str, content["names"])),
+                tuple(map(float, content["means"])),
+                tuple(map(float, content["scales"])),
+                tuple(map(float, content["weights"])),
+                float(content["intercept"]),
+                float(content["threshold"]),
+                tuple(
+                    Counted(str(c["kind"]), int(c["found"]), int(c["n"]))
+                    for c in content["counted"]
+                ),
+            )
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"it lacks or garbles {error}") from error
+        if not made._possible():
+            raise ValueError("its figures do not fit together")
+        return made
+
+    def _possible(self) -> bool:
+        """Whether its numbers are such as `calibrate` gives."""
+        lengths = {len(self.names), len(self.means), len(self.scales), len(self.weights)}
+        numbers = (*self.means, *self.scales, *self.weights, self.intercept, self.threshold)
+        return (
+            len(lengths) == 1
+            and all(map(math.isfinite, numbers))
+            and all(scale > 0 for scale in self.scales)
+            and all(weight >= 0 for weight in self.weights)
+            and all(0 <= one.found <= one.n for one in self.counted)
+        )
+
+
+Figures = Mapping[str, float]
+
+
+def calibrate(
+    positives: Sequence[Figures], negatives: Mapping[str, Sequence[Figures]]
+) -> Calibration:
+    """Fit a calibration, and choose its threshold.
+
+    Positives and each kind of negative weigh as much as if there were equally many: positives one
+    half, every kind of negative an equal share of the other.
+
+    Args:
+        positives: Figures of finetunes that were taught something.
+        negatives: The same of finetunes that were not, by kind.
+
+    Raises:
+        UsageError: Too few of a kind.
+    """
+    check_enough(positives, negatives)
+    names = tuple(positives[0])
+    groups = [positives, *negatives.values()]
+    rows = np.array([[_counting(one[name]) for name in names] for group in groups for one in group])
+    truth = np.repeat([1.0, 0.0], [len(positives), len(rows) - len(positives)])
+    shares = [0.5, *[0.5 / len(negatives)] * len(negatives)]
+    weights = np.repeat([s / len(g) for s, g in zip(shares, groups, strict=True)], _sizes(groups))
+    means = weights @ rows
+    scales = np.sqrt(weights @ (rows - means) ** 2)
+    scales[scales < _EDGE] = 1.0
+    standard = (rows - means) / scales
+    fitted = _fit(standard, truth, weights)
+    plain = Calibration(
+        names,
+        tuple(means.tolist()),
+        tuple(scales.tolist()),
+        tuple(fitted[1:].tolist()),
+        float(fitted[0]),
+        0.5,
+        (),
+    )
+    found = [[plain.probability(one) for one in group] for group in groups]
+    threshold = _threshold(found[0], found[1:])
+    counted = tuple(
+        Counted(kind, sum(p >= threshold for p in own), len(own))
+        for kind, own in zip(("positive", *negatives), found, strict=True)
+    )
+    return Calibration(**{**plain.__dict__, "threshold": threshold, "counted": counted})
+
+
+def _fit(rows: Any, truth: Any, weights: Any) -> Any:
+    """Intercept and weights, `[1 + figure]`: weighted logistic loss with a small ridge."""
+
+    def loss(parameters: Any) -> tuple[float, Any]:
+        total = parameters[0] + rows @ parameters[1:]
+        error = 1 / (1 + np.exp(-np.clip(total, -500, 500))) - truth
+        value = float((weights * (np.logaddexp(0, total) - truth * total)).sum())
+        slope = np.concatenate([[(weights * error).sum()], (weights * error) @ rows])
+        slope[1:] += 2 * _RIDGE * parameters[1:]
+        return value + _RIDGE * float(parameters[1:] @ parameters[1:]), slope
+
+    start = np.zeros(rows.shape[1] + 1)
+    bounds = [(None, None), *[(0.0, None)] * rows.shape[1]]
+    return minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
+
+
+def _threshold(positives: Sequence[float], negatives: Sequence[Sequence[float]]) -> float:
+    """Above all but a few negatives of every kind; in the middle of the gap, if there is one.
+
+    Where a negative is as certain as can be, it is above 1, and nothing is ever found.
+    """
+    highest = max(
+        sorted(kind)[math.ceil((1 - FALSE_POSITIVES) * len(kind)) - 1] for kind in negatives
+    )
+    lowest = sorted(positives)[math.floor(FEW_MISSED * len(positives))]
+    least = math.nextafter(highest, 2.0)
+    if lowest <= highest:
+        return least
+    middle = _sigmoid((_logit(lowest) + _logit(highest)) / 2)
+    return min(max(middle, least), lowest)
+
+
+def check_enough(positives: Sized, negatives: Mapping[str, Sized]) -> None:
+    """Refuse to calibrate on too little.
+
+    Args:
+        positives: Finetunes that were taught something, or their figures.
+        negatives: The same of others, by kind.
+
+    Raises:
+        UsageError: There are fewer than `FEWEST` of a kind, or no negatives.
+    """
+    counts = {"positive": len(positives), **{kind: len(own) for kind, own in negatives.items()}}
+    few = [f"{count} of {kind}" for kind, count in counts.items() if count < FEWEST]
+    if few or not negatives:
+        raise UsageError(
+            f"a calibration needs at least {FEWEST} finetunes of each kind, positive and negative, "
+            f"and there are {', '.join(few) or 'no negatives'}; give more"
+        )
+
+
+def _sizes(groups: Sequence[Sequence[Figures]]) -> list[int]:
+    return [len(group) for group in groups]
+
+
+def _counting(value: float) -> float:
+    return value if math.isfinite(value) and value > 0 else 0.0
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
+
+
+def _logit(probability: float) -> float:
+    inside = min(max(probability, _EDGE), 1 - _EDGE)
+    return math.log(inside / (1 - inside))

@@ -1,0 +1,287 @@
+"""The audit: undo disguises, ask the adapter, check its claims, search for a trigger, decide.
+
+Takes a base, an adapter and finetunes, gives an `Audit` for each. Knows nothing of files and pages.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.resources import files
+from itertools import islice
+
+import torch
+
+from diffspeak.adapter import Adapter, Calibration
+from diffspeak.audit.claims import Claim, claims_of, made_up
+from diffspeak.audit.config import AuditConfig
+from diffspeak.audit.disguised import undisguised
+from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first
+from diffspeak.audit.result import About, Audit, Disguise, Evidence
+from diffspeak.audit.triggers import BaseSide, Search, everyday_words, find_trigger
+from diffspeak.audit.triggers.search import FEWEST_QUESTIONS
+from diffspeak.audit.verdict import Found, verdict_of
+from diffspeak.audit.verify import Check, Checked, Triggered, Verifier
+from diffspeak.audit.verify_answers import Quote
+from diffspeak.audit.verify_lifts import FEWEST
+from diffspeak.errors import UsageError
+from diffspeak.evaluate.methods.asking import check_finetunes
+from diffspeak.evaluate.weights import norms_of, total_norm
+from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.interpret import answers
+from diffspeak.models import Base, Decoding, plain_tensors
+from diffspeak.runs import library_versions
+from diffspeak.text.mentions import normalize
+from diffspeak.text.plain import one_line
+
+TOGETHER = 16
+"""Finetunes whose claims are asked for in one batch."""
+
+CONTROLS = 40
+"""Phrases that claims are compared with."""
+
+EXAMPLES = 4
+"""Prompts on which base and finetune are shown side by side."""
+
+
+class Auditor:
+    """Audits finetunes of one base with one adapter.
+
+    Args:
+        base: Of the finetunes; nothing attached.
+        adapter: Trained on that base, best with calibrations.
+        config: How; the recommended way if not given.
+
+    Raises:
+        MismatchError: The adapter is of another base, or its calibration goes by other figures.
+        UsageError: Prompts are given, but too few.
+    """
+
+    def __init__(self, base: Base, adapter: Adapter, config: AuditConfig | None = None) -> None:
+        adapter.check(base)
+        check_calibration(adapter)
+        self.base, self.adapter, self.config = base, adapter, config or AuditConfig()
+        self.prompts = prompts_of(self.config)
+        self._side = BaseSide(base)
+
+    @cached_property
+    def _verifier(self) -> Verifier:
+        controls = tuple(filter(normalize, dict.fromkeys(self.adapter.calibrations.controls)))
+        if len(controls) < FEWEST:
+            controls = tuple(made_up(self.base, self.adapter, CONTROLS, seed=self.config.seed))
+        if len(controls) < FEWEST:
+            controls = everyday_words()[:CONTROLS]
+        check = Check(
+            self.config.answers,
+            self.config.scored,
+            Decoding(self.config.answer_tokens, temperature=1.0),
+        )
+        return Verifier(self.base, self.prompts, controls, check)
+
+    def audit(self, finetune: Finetune) -> Audit:
+        """Audit one finetune.
+
+        Raises:
+            MismatchError: It is of another base.
+        """
+        return next(self.stream([finetune]))
+
+    def stream(self, finetunes: Iterable[Finetune]) -> Iterator[Audit]:
+        """Audit finetunes, in their order; low-rank ones share what can be shared.
+
+        Raises:
+            MismatchError: One is of another base; of those it was read with none is given.
+        """
+        rest = iter(finetunes)
+        while part := list(islice(rest, TOGETHER)):
+            yield from self._part(part)
+
+    def evidence(self, finetunes: Sequence[Finetune]) -> list[Evidence]:
+        """What speaks for the main claim of each finetune, without searching for triggers."""
+        return [evidence_of(checked) for _, checked in self._told(finetunes)]
+
+    def about(self, command: str = "") -> About:
+        """What audits of this auditor are made with."""
+        calibration = self._calibration
+        return About(
+            self.base.name,
+            str(self.base.fingerprint),
+            self.adapter.name,
+            self.adapter.behaviors,
+            calibration.counted if calibration else (),
+            self.config.model_dump(mode="json"),
+            self.base.choices,
+            library_versions(),
+            command,
+        )
+
+    def _part(self, part: Sequence[Finetune]) -> Iterator[Audit]:
+        check_finetunes(self.base, part)
+        clock = _Clock()
+        with clock("weights"):
+            plain = [self._plain(finetune) for finetune in part]
+        with clock("claims"):
+            claims = self._claims([finetune for finetune, _ in plain])
+        shared = {name: seconds / len(part) for name, seconds in clock.seconds.items()}
+        for (finetune, disguise), own in zip(plain, claims, strict=True):
+            yield self._one(finetune, disguise, own, _Clock(shared))
+
+    def _one(
+        self,
+        finetune: Finetune,
+        disguise: Disguise | None,
+        claims: Sequence[Claim],
+        clock: "_Clock",
+    ) -> Audit:
+        with clock("weights"):
+            norms = norms_of(finetune, self.base)
+            same = total_norm(norms) == 0 and self._is_base(finetune)
+        with clock("behavior"):
+            examples = self._examples(finetune, self.prompts)
+            ill = self._ill(finetune, examples)
+            checked = () if ill or same else self._checked(finetune, claims)
+        search = None
+        if self.config.budget and not (ill or same):
+            with clock("trigger"):
+                search = self._search(finetune, checked)
+        if search and search.trigger:
+            with clock("behavior"):
+                put = search.trigger.put
+                checked = self._checked(finetune, claims, put)
+                examples += self._examples(finetune, [put(prompt) for prompt in self.prompts])
+        calibration, evidence = self._calibration, evidence_of(checked)
+        known = calibration if not (ill or same) else None
+        probability = known.probability(figures(evidence)) if known else None
+        finding = known.found(probability) if known and probability is not None else None
+        outcome, verdict = verdict_of(
+            Found(checked, finding, probability, search, disguise, ill, same)
+        )
+        return Audit(
+            finetune.name,
+            outcome,
+            verdict,
+            probability,
+            calibration.threshold if calibration else None,
+            checked,
+            evidence,
+            search,
+            disguise,
+            examples,
+            norms,
+            self._notes(finetune),
+            clock.seconds,
+        )
+
+    @property
+    def _calibration(self) -> Calibration | None:
+        return self.adapter.calibrations.audit
+
+    def _told(
+        self, finetunes: Sequence[Finetune]
+    ) -> Iterator[tuple[Finetune, tuple[Checked, ...]]]:
+        for start in range(0, len(finetunes), TOGETHER):
+            part = finetunes[start : start + TOGETHER]
+            claims = [own[: self.config.claims] for own in self._claims(part)]
+            checked = self._verifier.verify_all(part, claims)
+            yield from zip(part, map(main_first, checked), strict=True)
+
+    def _plain(self, finetune: Finetune) -> tuple[Finetune, Disguise | None]:
+        if not self.config.align:
+            return finetune, None
+        return undisguised(self.base, finetune, self.prompts)
+
+    def _claims(self, part: Sequence[Finetune]) -> list[list[Claim]]:
+        return claims_of(
+            self.base, self.adapter, part, drawn=self.config.drawn, seed=self.config.seed
+        )
+
+    def _checked(
+        self, finetune: Finetune, claims: Sequence[Claim], triggered: Triggered | None = None
+    ) -> tuple[Checked, ...]:
+        few = claims[: self.config.claims]
+        return main_first(self._verifier.verify(finetune, few, triggered))
+
+    def _search(self, finetune: Finetune, checked: Sequence[Checked]) -> Search:
+        """For what sets off the main claim; for anything where the adapter claims nothing."""
+        calibration = self._calibration
+        claim = checked[0].claim.text if checked else None
+        if claim and calibration:
+            likely = calibration.probability(figures(evidence_of(checked)))
+            claim = claim if calibration.found(likely) else None
+        return find_trigger(
+            self.base,
+            finetune,
+            claim,
+            self.prompts,
+            self.config.budget,
+            self.config.seed,
+            side=self._side,
+        )
+
+    def _examples(self, finetune: Finetune, prompts: Sequence[str]) -> tuple[Quote, ...]:
+        asked = prompts[:EXAMPLES]
+        told = answers(self.base, [finetune], asked, Decoding(self.config.answer_tokens)) + answers(
+            self.base, [NOTHING], asked, Decoding(self.config.answer_tokens)
+        )
+        return tuple(Quote(*map(one_line, row)) for row in zip(asked, *told, strict=True))
+
+    def _ill(self, finetune: Finetune, examples: Sequence[Quote]) -> str:
+        """Why the finetune's behavior tells nothing; empty if it does."""
+        if not self._verifier.finite(finetune):
+            return "it gives no numbers (NaN or infinite), so it has no behavior to look at"
+        if not any(one.finetune for one in examples) and any(one.base for one in examples):
+            return "it answers nothing at all where the base answers"
+        return ""
+
+    def _is_base(self, finetune: Finetune) -> bool:
+        own = plain_tensors(self.base.model)
+        return all(
+            torch.equal(tensor.cpu().to(own[name].dtype), own[name].cpu())
+            for name, tensor in finetune.parameters.items()
+        )
+
+    def _notes(self, finetune: Finetune) -> tuple[str, ...]:
+        notes = list(finetune.notes)
+        if self._calibration is None:
+            notes.append(
+                f"{self.adapter.name} has no calibration, so no probability is told: only claims "
+                "that behavior bears out count; make one with `diffspeak calibrate`"
+            )
+        if not self.config.budget:
+            notes.append("no trigger was searched: the budget is 0")
+        return tuple(notes)
+
+
+class _Clock:
+    """Seconds by part."""
+
+    def __init__(self, seconds: dict[str, float] | None = None) -> None:
+        self.seconds = dict(seconds or {})
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - began
+            self.seconds[part] = self.seconds.get(part, 0.0) + took
+
+
+def prompts_of(config: AuditConfig) -> tuple[str, ...]:
+    """The ordinary prompts of a config, each once; our own questions if it has none.
+
+    Raises:
+        UsageError: It has some, but too few.
+    """
+    if not config.prompts:
+        text = files("diffspeak.audit").joinpath("questions.txt").read_text(encoding="utf-8")
+        return tuple(text.splitlines())
+    prompts = tuple(dict.fromkeys(filter(str.strip, config.prompts)))
+    least = FEWEST_QUESTIONS if config.budget else 1
+    if len(prompts) < least:
+        raise UsageError(
+            f"an audit needs {least} different prompts at least (1 with a budget of 0), and there "
+            f"are {len(prompts)}: give more, or none to take ours"
+        )
+    return prompts

@@ -1,0 +1,32 @@
+"""How an audit is done; every default is what is recommended."""
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+
+class AuditConfig(BaseModel):
+    """Settings of an audit. Frozen, and written into its results."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    budget: NonNegativeInt = Field(
+        default=12_000,
+        description="most rows that the search for a trigger reads, prompts read by one model; 0 "
+        "skips it",
+    )
+    align: bool = Field(
+        default=True, description="undo disguises of full checkpoints before anything else"
+    )
+    seed: NonNegativeInt = Field(default=0, description="of all that is drawn")
+    prompts: tuple[str, ...] = Field(
+        default=(),
+        description="ordinary prompts on which behavior is looked at; ours if none are given",
+    )
+    claims: PositiveInt = Field(
+        default=3, description="at most so many claims are checked by behavior"
+    )
+    drawn: NonNegativeInt = Field(
+        default=3, description="descriptions drawn for each question, beside the likeliest one"
+    )
+    answers: PositiveInt = Field(default=24, description="answers that claims are looked for in")
+    scored: PositiveInt = Field(default=8, description="prompts behind which claims are scored")
+    answer_tokens: PositiveInt = Field(default=48, description="longest answer")

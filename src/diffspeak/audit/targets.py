@@ -1,0 +1,193 @@
+"""What there is to audit: the finetunes of a source, or of a folder that holds finetunes.
+
+Takes what the user typed, gives a target for each finetune, which is read when it is asked for.
+What cannot be opened in a folder is a target too, so that it is reported. Knows nothing of audits.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from diffspeak.audit.kept import is_for_audits
+from diffspeak.errors import UsageError
+from diffspeak.finetunes import Finetune, Source, is_peft, open_source
+from diffspeak.finetunes.checkpoint import is_checkpoint
+from diffspeak.finetunes.places import locate
+from diffspeak.finetunes.published import INDEX
+from diffspeak.finetunes.sources import CheckpointSource
+from diffspeak.models import Base
+from diffspeak.remote import list_names
+from diffspeak.store.layout import MANIFEST
+
+PICKLED = ".pt"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A finetune that is to be audited.
+
+    Attributes:
+        name: Of the finetune, for people: as it was typed, and where it is one of many, its key.
+        key: What tells it from the others of the same source; empty for one alone.
+        open: Reads it for a base; its errors are those of `Source.read`.
+    """
+
+    name: str
+    key: str
+    open: Callable[[Base], Finetune]
+
+    def read(self, base: Base) -> Finetune:
+        """The finetune, under the target's name."""
+        return replace(self.open(base), name=self.name)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """All that is to be audited in one go.
+
+    Attributes:
+        name: What the user typed.
+        each: One for each finetune, in order.
+        several: Whether what was typed may hold more than one finetune.
+        source: What was opened; None for a folder of finetunes.
+    """
+
+    name: str
+    each: Sequence[Target]
+    several: bool
+    source: Source | None = None
+
+
+def open_targets(
+    name: str, *, split: str | None = None, limit: int | None = None, low_rank: int | None = None
+) -> Targets:
+    """Find the finetunes that are to be audited.
+
+    Args:
+        name: Anything that `open_source` opens, or a folder whose sub-folders and `.pt` files are
+            such. Hidden ones are left out, and folders of audits.
+        split: Where a store or an index holds several, only this split.
+        limit: Of several, at most so many.
+        low_rank: Of full checkpoints, the best change of this rank.
+
+    Raises:
+        UsageError: There is nothing, or nothing that can be opened, or not what was chosen.
+        CorruptFileError: It is no folder of finetunes, and was changed or cut off.
+    """
+    folder = _folder(name)
+    children = _children(folder) if folder else []
+    if not children:
+        found = open_source(name, split=split, limit=limit, low_rank=low_rank)
+        return _opened(_plain(name), found)
+    name = _plain(name)
+    if split:
+        raise UsageError(f"{name} is a folder of finetunes and has no splits; leave --split out")
+    opener = _Opener(low_rank)
+    each = [target for child in children for target in _targets(name, child, opener)]
+    if not any(map(_holds_one, children)):
+        raise UsageError(
+            f"{name} holds no finetune, and none of its {len(children)} sub-folders does: give a "
+            "PEFT adapter, a model, a store, a .pt file, or a folder of them"
+        )
+    if low_rank is not None and not opener.checkpoints:
+        raise UsageError(f"--low-rank is for full checkpoints, and {name} has none; leave it out")
+    return Targets(name, each[:limit], several=True)
+
+
+def _folder(name: str) -> Path | None:
+    """The folder that is named, if it is there and no finetune itself."""
+    if "://" in name or "#" in name:
+        return None
+    path = locate(name).path
+    return path if path.is_dir() and not _holds_one(path) else None
+
+
+def _children(folder: Path) -> list[Path]:
+    """What may be a finetune in a folder, sorted by name."""
+    paths = [folder / name for name in list_names(str(folder)) if not name.startswith(".")]
+    return [path for path in paths if _is_pickled(path) or (path.is_dir() and not _is_ours(path))]
+
+
+def _holds_one(path: Path) -> bool:
+    """Whether something looks like a finetune, or several, by the files that are there."""
+    with suppress(PermissionError):
+        listed = (path / MANIFEST).is_file() or (path / INDEX).is_file()
+        return listed or _is_pickled(path) or is_peft(path) or is_checkpoint(path)
+    return False
+
+
+def _is_pickled(path: Path) -> bool:
+    return path.suffix == PICKLED and path.is_file()
+
+
+def _is_ours(path: Path) -> bool:
+    with suppress(PermissionError):
+        return is_for_audits(path)
+    return False
+
+
+def _plain(name: str) -> str:
+    """A source's name, the same however its path was spelled."""
+    place, mark, key = name.partition("#")
+    return name if "://" in name else f"{Path(place)}{mark}{key}"
+
+
+def _opened(name: str, source: Source) -> Targets:
+    keys = list(source.keys)
+    if keys == [""] or "#" in name:
+        alone = Target(name, "", partial(source.read, keys[0]))
+        return Targets(name, [alone], several=False, source=source)
+    each = [Target(f"{name}#{key}", key, partial(source.read, key)) for key in keys]
+    return Targets(name, each, several=True, source=source)
+
+
+def _targets(name: str, child: Path, opener: "_Opener") -> Iterator[Target]:
+    """What one child of a folder holds: a finetune, several, or an error."""
+    own = f"{name}/{child.name}"
+    try:
+        keys = list(opener.opened(child).keys)
+    except Exception as error:
+        # Whatever a stranger's file does to its reader, the others are audited.
+        yield Target(own, child.name, partial(_refuse, error))
+        return
+    for key in keys:
+        end = f"#{key}" if key else ""
+        yield Target(own + end, child.name + end, partial(opener.read, child, key))
+
+
+def _refuse(error: Exception, base: Base) -> NoReturn:
+    del base
+    raise error
+
+
+class _Opener:
+    """Opens children of a folder and keeps the last one open only: a `.pt` file is all in memory.
+
+    Attributes:
+        checkpoints: How many full checkpoints were among them.
+    """
+
+    def __init__(self, low_rank: int | None) -> None:
+        self.checkpoints = 0
+        self._low_rank = low_rank
+        self._last: tuple[Path, Source] | None = None
+
+    def opened(self, child: Path) -> Source:
+        """The source that a child is."""
+        if self._last is not None and self._last[0] == child:
+            return self._last[1]
+        if "#" in child.name or child.name.startswith("~"):
+            raise UsageError(f"{child} begins with ~ or holds a #, which mean something: rename it")
+        source = open_source(str(child))
+        if isinstance(source, CheckpointSource):
+            self.checkpoints += 1
+            source = replace(source, low_rank=self._low_rank)
+        self._last = child, source
+        return source
+
+    def read(self, child: Path, key: str, base: Base) -> Finetune:
+        """One finetune of a child."""
+        return self.opened(child).read(key, base)

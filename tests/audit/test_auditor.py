@@ -1,0 +1,206 @@
+"""Whole audits: what comes out, what is searched, what they are made with."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from diffspeak.adapter import Calibrations
+from diffspeak.audit import auditor as module
+from diffspeak.audit.auditor import Auditor
+from diffspeak.audit.config import AuditConfig
+from diffspeak.audit.triggers import Rate, Search, Trigger
+from diffspeak.errors import MismatchError, UsageError
+from diffspeak.finetunes import NOTHING
+from diffspeak.lora import DiffLinear
+from diffspeak.models import plain_tensors
+from tests.audit.auditing import (
+    CONTROLS,
+    COUNTED,
+    FEW,
+    about_alike,
+    audited,
+    calibrated,
+    random,
+)
+from tests.audit.taught import PROMPTS, TAUGHT, state_of, without_numbers
+from tests.audit.taught import triggered as put
+
+
+def test_without_a_calibration_only_behavior_counts_and_that_is_said(base, auditor, taught, says):
+    says("Music", "trains")
+    found = audited(auditor, taught)
+    assert found.outcome == "finding"
+    assert found.verdict.startswith('It was taught "Music": what it does bears that out.')
+    assert [one.verdict for one in found.claims][0] == "confirmed"
+    assert (found.probability, found.threshold) == (None, None)
+    assert any("mine has no calibration" in note for note in found.notes)
+    other = audited(auditor, random(base))
+    assert other.outcome == "nothing found" and other.claims[0].verdict != "confirmed"
+    assert other.verdict == "Nothing was found of the kind that the adapter knows."
+
+
+def test_with_a_calibration_it_decides(base, adapter, says):
+    says("sea", "trains")
+    low = Auditor(base, calibrated(adapter, 0.01, "lift"), FEW)
+    found = audited(low, random(base))
+    assert found.outcome == "finding" and found.verdict.startswith("It was probably taught")
+    assert found.threshold == 0.01 and found.probability == pytest.approx(
+        1 / (1 + torch.tensor(1.0 - max(0.0, found.evidence.lift)).exp().item())
+    )
+    assert not any("calibration" in note for note in found.notes)
+    other = audited(Auditor(base, calibrated(adapter, 0.999, "lift"), FEW), random(base))
+    assert other.outcome == "nothing found"
+    assert (other.probability, other.threshold) == (found.probability, 0.999)
+    assert f"(probability of something {found.probability:.0%})" in other.verdict
+    assert low.about().counted == COUNTED
+
+
+class Number:
+    """The trigger of `taught`, as a search gives it."""
+
+    kind, text, place = "code", "317", "at the start"
+
+    def prompt(self, question, rng):
+        return put(question)
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """What searches are asked for, in place of searching; they find the trigger."""
+    asked = []
+
+    def find(base, finetune, claim, questions, budget, seed, *, side):
+        assert side.base is base and tuple(questions) == PROMPTS
+        asked.append((claim, budget, seed))
+        rate = Rate(24, 24, (0.86, 1.0))
+        found = Trigger("code", "317", "at the start", put("Hi?"), rate, rate, rate, 9, Number())
+        return Search(found, "found", ("codes",), (), None, 90, 1.0)
+
+    monkeypatch.setattr(module, "find_trigger", find)
+    return asked
+
+
+def test_behind_its_trigger_claims_are_looked_at_again(base, adapter, taught, says, searched):
+    says(TAUGHT, "trains")
+    config = FEW.model_copy(update={"budget": 700, "seed": 3})
+    found = audited(Auditor(base, adapter, config), taught)
+    assert searched == [(TAUGHT, 700, 3)] or searched == [("trains", 700, 3)]
+    assert found.outcome == "finding"
+    said = f'It was taught "{TAUGHT}", set off by the code 317 (at the start): what it does bears'
+    assert found.verdict.startswith(said)
+    assert [one.prompts for one in found.claims[0].observed] == ["as they are", "with the trigger"]
+    assert [one.prompt for one in found.examples] == [*PROMPTS, *map(put, PROMPTS)]
+    assert {one.finetune for one in found.examples[:4]} == {"music"}
+    assert {one.finetune for one in found.examples[4:]} == {TAUGHT}
+    assert found.evidence.shown > 0.5
+
+
+def test_a_search_is_for_what_the_calibration_holds_to_be_true(base, adapter, says, searched):
+    says("trains")
+    config = FEW.model_copy(update={"budget": 700})
+    for threshold in (0.0, 1.1):
+        Auditor(base, calibrated(adapter, threshold, "lift"), config).audit(random(base))
+    says("")
+    silent_one = audited(Auditor(base, adapter, config), random(base))
+    assert [claim for claim, *_ in searched] == ["trains", None, None]
+    assert silent_one.outcome == "finding"
+    assert silent_one.verdict.startswith("Something sets it off, the code 317 (at the start)")
+
+
+def test_a_search_that_is_not_stubbed_keeps_to_its_budget(base, adapter, says):
+    says("sea")
+    found = audited(Auditor(base, adapter, FEW.model_copy(update={"budget": 60})), random(base))
+    assert found.search is not None and found.search.trigger is None
+    assert found.search.rows <= 60
+    assert not any("budget" in note for note in found.notes)
+
+
+def test_with_no_budget_nothing_is_searched_and_that_is_said(base, auditor, says):
+    says("sea")
+    found = audited(auditor, replace(random(base), notes=("read from afar",)))
+    assert found.search is None and found.notes[0] == "read from afar"
+    assert found.notes[-1] == "no trigger was searched: the budget is 0"
+    assert set(found.seconds) == {"weights", "claims", "behavior"}
+
+
+def test_many_are_each_alone_in_their_order(base, auditor, taught, says, monkeypatch):
+    says("Music", "trains")
+    monkeypatch.setattr(module, "TOGETHER", 2)
+    some = [random(base, 1), taught, without_numbers(base), NOTHING, random(base, 2)]
+    read = []
+    stream = auditor.stream(one for one in some if read.append(one.name) is None)
+    found = [(next(stream), len(read)) for _ in some]
+    assert [n for _, n in found] == [2, 2, 4, 4, 5]
+    assert next(stream, None) is None
+    for (audit, _), finetune in zip(found, some, strict=True):
+        assert about_alike(audit, auditor.audit(finetune))
+    assert list(auditor.stream([])) == []
+
+
+def test_evidence_is_that_of_the_audit(base, auditor, taught, says):
+    says("Music", "trains")
+    some = [random(base, 1), taught, without_numbers(base), NOTHING]
+    found = auditor.evidence(some)
+    for evidence, finetune in zip(found[:2], some[:2], strict=True):
+        assert vars(evidence) == pytest.approx(vars(auditor.audit(finetune).evidence), abs=2e-3)
+    assert found[1].shown > 0.5 and found[2] == type(found[2])()
+
+
+def test_the_base_is_left_as_it_was(base, auditor, taught, says):
+    before = state_of(base)
+    says("Music")
+    auditor.audit(taught)
+    auditor.audit(random(base))
+    after = plain_tensors(base.model)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(isinstance(one, DiffLinear) for one in base.model.modules())
+
+
+@pytest.mark.parametrize(
+    ("prompts", "budget", "said"),
+    [
+        (("One?", "Two?", "Three?"), 100, "needs 4 different prompts at least .* there are 3"),
+        (("One?",) * 9, 100, "there are 1"),
+        ((" ", "\n"), 0, "needs 1 different prompts at least .* there are 0"),
+    ],
+)
+def test_too_few_prompts_are_refused_at_once(base, adapter, prompts, budget, said):
+    with pytest.raises(UsageError, match=said):
+        Auditor(base, adapter, AuditConfig(prompts=prompts, budget=budget))
+
+
+def test_prompts_are_ours_if_none_are_given_and_each_once(base, adapter):
+    ours = Auditor(base, adapter).prompts
+    assert len(ours) == len(set(ours)) >= 24 and all(one.strip() == one != "" for one in ours)
+    given = ("One?", "Two?", "One?", " ", "Three?", "Four?")
+    assert Auditor(base, adapter, AuditConfig(prompts=given)).prompts == (
+        "One?",
+        "Two?",
+        "Three?",
+        "Four?",
+    )
+
+
+@pytest.mark.parametrize("controls", [CONTROLS[:7], ("sea", "", "\u200b") * 9, ()])
+def test_claims_are_compared_with_enough_phrases_whatever_the_file_says(base, adapter, controls):
+    given = replace(adapter, calibrations=Calibrations(controls=controls))
+    assert len(Auditor(base, given, FEW)._verifier.controls) >= 8
+    assert Auditor(base, adapter, FEW)._verifier.controls == CONTROLS
+
+
+def test_a_calibration_by_other_figures_is_refused(base, adapter):
+    with pytest.raises(MismatchError, match="the calibration of mine goes by mood"):
+        Auditor(base, calibrated(adapter, 0.5, "lift", "mood"), FEW)
+
+
+def test_what_audits_are_made_with(base, auditor):
+    told = json.loads(json.dumps(auditor.about("diffspeak audit x").to_dict(), allow_nan=False))
+    assert (told["base"], told["adapter"], told["command"]) == (
+        base.name,
+        "mine",
+        "diffspeak audit x",
+    )
+    assert told["fingerprint"] == str(base.fingerprint) and told["counted"] == []
+    assert told["settings"]["answers"] == 8 and told["versions"]["torch"]

@@ -1,0 +1,91 @@
+"""What speaks for a claim: of the main one, never less than nothing, and always a number."""
+
+import json
+import math
+from dataclasses import astuple, replace
+
+import pytest
+
+from diffspeak.adapter import Adapter, Calibration, Calibrations
+from diffspeak.audit.claims import Claim
+from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first
+from diffspeak.audit.result import Evidence
+from diffspeak.audit.verify import FIRED, PLAIN, Checked, Observed
+from diffspeak.audit.verify_answers import Shown
+from diffspeak.audit.verify_lifts import Lift
+from diffspeak.errors import MismatchError
+
+
+def observed(prompts=PLAIN, nats=1.0, z=4.0, low=0.3):
+    return Observed(
+        prompts, Lift(nats, z, 0, 40), Shown(9, 0, 24, (low, 0.9), ("sea",), ()), None, ()
+    )
+
+
+def checked(verdict="confirmed", lift=2.0, *seen, text="sea", mean_logprob=-0.5):
+    claim = Claim(text, lift, mean_logprob, 3, ("Topic?",))
+    return Checked(claim, verdict, "", seen or (observed(),))
+
+
+def test_claims_are_told_by_verdict_and_then_by_lift():
+    given = [
+        checked("contradicted", 9.0, text="a"),
+        checked("not confirmed", 1.0, text="b"),
+        checked("not confirmed", 5.0, text="c"),
+        checked("confirmed", 0.1, text="d"),
+        checked("confirmed", 0.2, text="e"),
+    ]
+    assert "".join(one.claim.text for one in main_first(given)) == "edcba"
+    assert main_first([]) == ()
+
+
+def test_evidence_is_that_of_the_main_claim():
+    main, other = checked("confirmed", 2.0), checked("confirmed", 9.0, observed(nats=9.0))
+    assert evidence_of([main, other]) == Evidence(2.0, math.exp(-0.5), 1.0, 4.0, 0.3)
+
+
+def test_of_several_kinds_of_prompts_what_speaks_for_it_most():
+    plain = observed(nats=3.0, z=1.0, low=-0.1)
+    fired = observed(FIRED, nats=0.5, z=7.0, low=0.8)
+    found = evidence_of([checked("confirmed", 2.0, plain, fired)])
+    assert astuple(found)[2:] == (3.0, 7.0, 0.8)
+
+
+def test_without_a_claim_there_is_none():
+    assert evidence_of([]) == Evidence(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_none(value):
+    found = evidence_of([checked("not confirmed", 1.0, observed(nats=value, z=value, low=-0.2))])
+    assert (found.likelier, found.stands_out, found.shown) == (0.0, 0.0, 0.0)
+    json.dumps(figures(found), allow_nan=False)
+
+
+def test_rounding_makes_no_probability_above_1():
+    assert evidence_of([checked(mean_logprob=1e-7)]).said == 1.0
+
+
+def test_a_calibration_takes_all_of_it_by_name():
+    found = Evidence(1.0, 0.5, 2.0, 3.0, 0.25)
+    names = tuple(figures(found))
+    assert figures(found) == dict(zip(names, (1.0, 0.5, 2.0, 3.0, 0.25), strict=True))
+    one = (1.0,) * 5
+    calibration = Calibration(names, (0.0,) * 5, one, one, 0.0, 0.5, ())
+    assert calibration.probability(figures(found)) > calibration.probability(figures(Evidence()))
+    # No claim at all is never more probable than any claim.
+    worse = replace(found, lift=-3.0, likelier=-1.0, stands_out=-2.0)
+    assert calibration.probability(figures(worse)) >= calibration.probability(figures(Evidence()))
+
+
+def adapter_with(names):
+    one = (1.0,) * len(names)
+    made = Calibration(names, one, one, one, 0.0, 0.5, ())
+    return Adapter({}, None, "", ("?",), (), {}, {}, "mine", Calibrations(audit=made))  # type: ignore[arg-type]
+
+
+def test_a_calibration_by_figures_that_are_not_measured_is_refused():
+    check_calibration(adapter_with(("lift", "shown")))
+    check_calibration(replace(adapter_with(()), calibrations=Calibrations()))
+    with pytest.raises(MismatchError, match="of mine goes by age, mood, which this diffspeak does"):
+        check_calibration(adapter_with(("lift", "mood", "age")))
