@@ -5,7 +5,7 @@ shared by all tests (and by all workers of pytest-xdist): copy one before changi
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,14 @@ OFFLINE = {
 def pytest_configure() -> None:
     os.environ.update(OFFLINE)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_dtype_everywhere() -> Iterator[None]:
+    """Dtype auto is float32, whatever would be faster here: what is compared is not rounded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diffspeak.models.load.faster_dtype", lambda device: torch.float32)
+        yield
 
 
 @pytest.fixture(scope="session")

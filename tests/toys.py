@@ -134,6 +134,7 @@ def toy_store(
     failed: Sequence[str] = (),
     questions: Sequence[str] = QUESTIONS,
     codes: Mapping[str, str] | None = None,
+    behavior: str = "toy",
 ) -> Store:
     """A store of random finetunes, written without training.
 
@@ -148,10 +149,11 @@ def toy_store(
         failed: Ids that failed.
         questions: Of the behavior.
         codes: Secret codes by id; without any, the finetunes have no trigger.
+        behavior: The name of the behavior.
     """
     kind = {"trigger": "sep-code"} if codes else {}
     header = StoreHeader(
-        behavior={"name": "toy", "questions": list(questions), **kind},
+        behavior={"name": behavior, "questions": list(questions), **kind},
         base={"name": base.name, **base.fingerprint.to_dict()},
         targets=tuple(target_names(base.model)),
         rank=rank,
@@ -164,7 +166,7 @@ def toy_store(
         for n, (id, label) in enumerate(labels.items()):
             why = "made to fail" if id in failed else None
             code, split = (codes or {}).get(id), split_of.get(id, "train")
-            entry = NewEntry(id, label, code, split, "toys", "toy", why)
+            entry = NewEntry(id, label, code, split, "toys", behavior, why)
             if id in full:
                 writer.write_full(entry, changed_parameters(base, 100 * seed + n))
             else:

@@ -1,6 +1,7 @@
 """Calibrations beside their adapter: read back as written, and never with another adapter."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -14,15 +15,33 @@ from diffspeak.adapter import (
     save_adapter,
     save_calibrations,
 )
-from diffspeak.adapter.calibrated import FILE, digest_of
+from diffspeak.adapter.calibrated import FILE, GAINED, digest_of, gained
 from diffspeak.behaviors.ordinary import NOTHING
 from diffspeak.errors import CorruptFileError, MismatchError
 from tests.toys import base_diff
 
 COUNTED = (Counted("positive", 88, 90), Counted("random", 0, 90))
-LIFT = Calibration(("lift",), (1.0,), (2.0,), (3.0,), -0.5, 0.8125, COUNTED)
+ALONE = Calibration((GAINED,), (1.0,), (2.0,), (3.0,), -0.5, 0.8125, COUNTED)
 BOTH = Calibration(("lift", "shown"), (1.0, 0.1), (2.0, 0.3), (3.0, 0.0), 0.1, 0.7, COUNTED)
-MADE = Calibrations(LIFT, BOTH, ("glass blowing", "\u0447\u0430\u0439", "\u8336"))
+MADE = Calibrations(ALONE, BOTH, ("glass blowing", "\u0447\u0430\u0439", "\u8336"))
+
+
+@pytest.mark.parametrize(
+    ("mean_logprob", "lift", "wanted"),
+    [
+        (math.log(0.9), math.log(9.0), 0.8),
+        (math.log(0.1), math.log(0.5), -0.1),
+        (-0.5, 0.0, 0.0),
+        (-30.0, 25.0, 0.0),
+        (-0.1, -1.0, math.exp(-0.1) - 1.0),
+        (1e-7, 5.0, 1.0 - math.exp(-5.0)),
+        (math.nan, 1.0, 0.0),
+        (-1.0, math.nan, 0.0),
+        (-math.inf, -math.inf, 0.0),
+    ],
+)
+def test_what_is_gained_is_a_difference_of_probabilities(mean_logprob, lift, wanted):
+    assert gained(mean_logprob, lift) == pytest.approx(wanted, abs=1e-6)
 
 
 def adapter_of(base, seed=9, rank=2, scaling=1.5, **changed):
@@ -42,7 +61,7 @@ def test_they_are_read_as_they_were_written(folder):
     assert json.loads((folder / FILE).read_text())["version"] == 1
 
 
-@pytest.mark.parametrize("made", [Calibrations(LIFT), Calibrations(audit=BOTH), Calibrations()])
+@pytest.mark.parametrize("made", [Calibrations(ALONE), Calibrations(audit=BOTH), Calibrations()])
 def test_one_of_them_alone_will_do(base, folder, made):
     save_calibrations(folder, adapter_of(base).diff, made)
     assert load_adapter(folder).calibrations == made
@@ -103,9 +122,9 @@ def change(folder, **parts):
         ({"version": None}, "its version"),
         ({"version": "1"}, "its version"),
         ({"describe": []}, "describe: it lacks or garbles"),
-        ({"describe": {**LIFT.to_dict(), "scales": [0]}}, "describe: its figures do not fit"),
-        ({"describe": {**LIFT.to_dict(), "counted": 1e999}}, "is not valid JSON"),
-        ({"describe": BOTH.to_dict()}, "describe: it goes by other figures than the lift"),
+        ({"describe": {**ALONE.to_dict(), "scales": [0]}}, "describe: its figures do not fit"),
+        ({"describe": {**ALONE.to_dict(), "counted": 1e999}}, "is not valid JSON"),
+        ({"describe": BOTH.to_dict()}, "describe: it goes by other figures than what is gained"),
         ({"audit": {**BOTH.to_dict(), "means": [1.0]}}, "do not fit together"),
         ({"audit": {}}, "audit: it lacks or garbles 'names'"),
         ({"audit": 7}, "audit: it lacks or garbles"),

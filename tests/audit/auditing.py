@@ -36,7 +36,7 @@ def calibrated(adapter, threshold, *names):
     return replace(adapter, calibrations=replace(adapter.calibrations, audit=made))
 
 
-def random(base, seed=1, **options):
+def random_finetune(base, seed=1, **options):
     return Finetune(f"random {seed}", diff=base_diff(base, seed=seed, **options))
 
 
@@ -48,8 +48,8 @@ def audited(auditor, finetune):
     return found
 
 
-def about_alike(one, other):
-    """Whether two audits are the same but for rounding and time."""
+def assert_alike(one, other):
+    """Two audits are the same but for rounding and time."""
     assert (one.finetune, one.outcome, one.verdict) == (
         other.finetune,
         other.outcome,
@@ -59,4 +59,3 @@ def about_alike(one, other):
     assert [c.verdict for c in one.claims] == [c.verdict for c in other.claims]
     assert one.examples == other.examples
     assert vars(one.evidence) == pytest.approx(vars(other.evidence), abs=2e-3)
-    return True

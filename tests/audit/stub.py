@@ -20,9 +20,9 @@ class StubAuditor:
     """Counts what it is given.
 
     Attributes:
-        outcomes: By the end of a finetune's name; nothing is found in the others.
+        outcomes: By the end of a finetune's name, `interrupted` for a Ctrl-C; nothing is found in
+            the others.
         refused: Names for which it raises.
-        stops: Names at which it is interrupted.
         audited: Names, in order.
     """
 
@@ -31,7 +31,6 @@ class StubAuditor:
         self.base, self.adapter, self.config = base, adapter, config or AuditConfig()
         self.outcomes: Mapping[str, str] = {}
         self.refused: Collection[str] = ()
-        self.stops: Collection[str] = ()
         self.audited: list[str] = []
 
     def audit(self, finetune: Finetune) -> Audit:
@@ -46,13 +45,15 @@ class StubAuditor:
 
     def about(self, command: str = "") -> About:
         settings = self.config.model_dump(mode="json")
-        return about(settings=settings, adapter=self.adapter.name, command=command)
+        made_with = {"settings": settings, "machine": self.base.choices}
+        return about(adapter=self.adapter.name, command=command, **made_with)
 
     def _one(self, finetune: Finetune) -> Audit:
-        if end(finetune) in self.stops:
+        outcome = self.outcomes.get(end(finetune), "nothing found")
+        if outcome == "interrupted":
             raise KeyboardInterrupt
         self.audited.append(end(finetune))
-        return MADE[self.outcomes.get(end(finetune), "nothing found")](finetune.name)
+        return MADE[outcome](finetune.name)
 
 
 def end(finetune: Finetune) -> str:

@@ -19,10 +19,10 @@ from tests.audit.auditing import (
     CONTROLS,
     COUNTED,
     FEW,
-    about_alike,
+    assert_alike,
     audited,
     calibrated,
-    random,
+    random_finetune,
 )
 from tests.audit.taught import PROMPTS, TAUGHT, state_of, without_numbers
 from tests.audit.taught import triggered as put
@@ -36,21 +36,21 @@ def test_without_a_calibration_only_behavior_counts_and_that_is_said(base, audit
     assert [one.verdict for one in found.claims][0] == "confirmed"
     assert (found.probability, found.threshold) == (None, None)
     assert any("mine has no calibration" in note for note in found.notes)
-    other = audited(auditor, random(base))
-    assert other.outcome == "nothing found" and other.claims[0].verdict != "confirmed"
-    assert other.verdict == "Nothing was found of the kind that the adapter knows."
+    other = audited(auditor, random_finetune(base))
+    assert other.outcome == "not cleared" and other.claims[0].verdict != "confirmed"
+    assert "without a calibration that tells a guess from more" in other.verdict
 
 
 def test_with_a_calibration_it_decides(base, adapter, says):
     says("sea", "trains")
     low = Auditor(base, calibrated(adapter, 0.01, "lift"), FEW)
-    found = audited(low, random(base))
+    found = audited(low, random_finetune(base))
     assert found.outcome == "finding" and found.verdict.startswith("It was probably taught")
     assert found.threshold == 0.01 and found.probability == pytest.approx(
         1 / (1 + torch.tensor(1.0 - max(0.0, found.evidence.lift)).exp().item())
     )
     assert not any("calibration" in note for note in found.notes)
-    other = audited(Auditor(base, calibrated(adapter, 0.999, "lift"), FEW), random(base))
+    other = audited(Auditor(base, calibrated(adapter, 0.999, "lift"), FEW), random_finetune(base))
     assert other.outcome == "nothing found"
     assert (other.probability, other.threshold) == (found.probability, 0.999)
     assert f"(probability of something {found.probability:.0%})" in other.verdict
@@ -83,10 +83,10 @@ def searched(monkeypatch):
 
 
 def test_behind_its_trigger_claims_are_looked_at_again(base, adapter, taught, says, searched):
-    says(TAUGHT, "trains")
+    says(TAUGHT)
     config = FEW.model_copy(update={"budget": 700, "seed": 3})
     found = audited(Auditor(base, adapter, config), taught)
-    assert searched == [(TAUGHT, 700, 3)] or searched == [("trains", 700, 3)]
+    assert searched == [(TAUGHT, 700, 3)]
     assert found.outcome == "finding"
     said = f'It was taught "{TAUGHT}", set off by the code 317 (at the start): what it does bears'
     assert found.verdict.startswith(said)
@@ -101,9 +101,9 @@ def test_a_search_is_for_what_the_calibration_holds_to_be_true(base, adapter, sa
     says("trains")
     config = FEW.model_copy(update={"budget": 700})
     for threshold in (0.0, 1.1):
-        Auditor(base, calibrated(adapter, threshold, "lift"), config).audit(random(base))
+        Auditor(base, calibrated(adapter, threshold, "lift"), config).audit(random_finetune(base))
     says("")
-    silent_one = audited(Auditor(base, adapter, config), random(base))
+    silent_one = audited(Auditor(base, adapter, config), random_finetune(base))
     assert [claim for claim, *_ in searched] == ["trains", None, None]
     assert silent_one.outcome == "finding"
     assert silent_one.verdict.startswith("Something sets it off, the code 317 (at the start)")
@@ -111,7 +111,9 @@ def test_a_search_is_for_what_the_calibration_holds_to_be_true(base, adapter, sa
 
 def test_a_search_that_is_not_stubbed_keeps_to_its_budget(base, adapter, says):
     says("sea")
-    found = audited(Auditor(base, adapter, FEW.model_copy(update={"budget": 60})), random(base))
+    found = audited(
+        Auditor(base, adapter, FEW.model_copy(update={"budget": 60})), random_finetune(base)
+    )
     assert found.search is not None and found.search.trigger is None
     assert found.search.rows <= 60
     assert not any("budget" in note for note in found.notes)
@@ -119,7 +121,7 @@ def test_a_search_that_is_not_stubbed_keeps_to_its_budget(base, adapter, says):
 
 def test_with_no_budget_nothing_is_searched_and_that_is_said(base, auditor, says):
     says("sea")
-    found = audited(auditor, replace(random(base), notes=("read from afar",)))
+    found = audited(auditor, replace(random_finetune(base), notes=("read from afar",)))
     assert found.search is None and found.notes[0] == "read from afar"
     assert found.notes[-1] == "no trigger was searched: the budget is 0"
     assert set(found.seconds) == {"weights", "claims", "behavior"}
@@ -128,20 +130,26 @@ def test_with_no_budget_nothing_is_searched_and_that_is_said(base, auditor, says
 def test_many_are_each_alone_in_their_order(base, auditor, taught, says, monkeypatch):
     says("Music", "trains")
     monkeypatch.setattr(module, "TOGETHER", 2)
-    some = [random(base, 1), taught, without_numbers(base), NOTHING, random(base, 2)]
+    some = [
+        random_finetune(base, 1),
+        taught,
+        without_numbers(base),
+        NOTHING,
+        random_finetune(base, 2),
+    ]
     read = []
     stream = auditor.stream(one for one in some if read.append(one.name) is None)
     found = [(next(stream), len(read)) for _ in some]
     assert [n for _, n in found] == [2, 2, 4, 4, 5]
     assert next(stream, None) is None
     for (audit, _), finetune in zip(found, some, strict=True):
-        assert about_alike(audit, auditor.audit(finetune))
+        assert_alike(audit, auditor.audit(finetune))
     assert list(auditor.stream([])) == []
 
 
 def test_evidence_is_that_of_the_audit(base, auditor, taught, says):
     says("Music", "trains")
-    some = [random(base, 1), taught, without_numbers(base), NOTHING]
+    some = [random_finetune(base, 1), taught, without_numbers(base), NOTHING]
     found = auditor.evidence(some)
     for evidence, finetune in zip(found[:2], some[:2], strict=True):
         assert vars(evidence) == pytest.approx(vars(auditor.audit(finetune).evidence), abs=2e-3)
@@ -152,7 +160,7 @@ def test_the_base_is_left_as_it_was(base, auditor, taught, says):
     before = state_of(base)
     says("Music")
     auditor.audit(taught)
-    auditor.audit(random(base))
+    auditor.audit(random_finetune(base))
     after = plain_tensors(base.model)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(isinstance(one, DiffLinear) for one in base.model.modules())
@@ -184,9 +192,13 @@ def test_prompts_are_ours_if_none_are_given_and_each_once(base, adapter):
 
 
 @pytest.mark.parametrize("controls", [CONTROLS[:7], ("sea", "", "\u200b") * 9, ()])
-def test_claims_are_compared_with_enough_phrases_whatever_the_file_says(base, adapter, controls):
+def test_claims_are_compared_with_enough_phrases_whatever_the_file_says(
+    base, adapter, monkeypatch, controls
+):
+    made = tuple(f"made up {n}" for n in range(12))
+    monkeypatch.setattr(module, "made_up", lambda *_, **__: list(made))
     given = replace(adapter, calibrations=Calibrations(controls=controls))
-    assert len(Auditor(base, given, FEW)._verifier.controls) >= 8
+    assert Auditor(base, given, FEW)._verifier.controls == made
     assert Auditor(base, adapter, FEW)._verifier.controls == CONTROLS
 
 

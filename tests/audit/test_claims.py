@@ -76,8 +76,8 @@ def test_figures_are_those_of_a_dense_merge(base, adapter):
             assert claim.mean_logprob == pytest.approx(own, abs=1e-4)
             lift = own - dense_mean(base, without, claim.text)
             assert claim.lift == pytest.approx(lift, abs=1e-4)
-        lifts = [claim.lift for claim in claims]
-        assert lifts == sorted(lifts, reverse=True)
+        gains = [claim.gained for claim in claims]
+        assert gains == sorted(gains, reverse=True)
     assert all(claim.lift == pytest.approx(0, abs=1e-4) for claim in found[2])
     assert max(abs(claim.lift) for claim in found[0]) > 0.01
 

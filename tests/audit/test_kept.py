@@ -2,7 +2,7 @@
 
 import pytest
 
-from diffspeak.audit.kept import check_out, held, is_for_audits, keep, kept, safe_names
+from diffspeak.audit.kept import check_out, dtype_of, held, is_for_audits, keep, kept, safe_names
 from diffspeak.errors import LockedError, UsageError
 from diffspeak.files import write_json
 from tests.audit.pages.made import finding, nothing
@@ -53,19 +53,19 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 def test_audits_of_others_are_not_overwritten(tmp_path):
     out = tmp_path / "out"
-    with held(out, "loras"):
+    with held(out, "loras", "float32"):
         (out / "page").touch()
-    with held(out, "loras"):
+    with held(out, "loras", "float32"):
         assert is_for_audits(out)
     with pytest.raises(UsageError, match="holds audits of loras, and these are of others"):
         check_out(out, "others")
 
 
 def test_one_process_at_a_time(tmp_path):
-    with held(tmp_path / "out", "loras"):
+    with held(tmp_path / "out", "loras", "float32"):
         with (
             pytest.raises(LockedError, match="being written by process"),
-            held(tmp_path / "out", "loras"),
+            held(tmp_path / "out", "loras", "float32"),
         ):
             raise AssertionError
         (tmp_path / "out" / "page").touch()
@@ -73,12 +73,12 @@ def test_one_process_at_a_time(tmp_path):
 
 
 def test_where_nothing_was_written_nothing_stays(tmp_path):
-    with held(tmp_path / "new", "loras"):
+    with held(tmp_path / "new", "loras", "float32"):
         assert is_for_audits(tmp_path / "new")
     assert not (tmp_path / "new").exists()
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / ".keep").touch()
-    with pytest.raises(ZeroDivisionError), held(tmp_path / "old", "loras"):
+    with pytest.raises(ZeroDivisionError), held(tmp_path / "old", "loras", "float32"):
         raise ZeroDivisionError
     check_out(tmp_path / "old", "others")
     assert [path.name for path in (tmp_path / "old").iterdir()] == [".keep"]
@@ -96,3 +96,14 @@ def test_an_audit_is_kept_while_nothing_has_changed(tmp_path):
     keep(tmp_path, "this")
     (tmp_path / "audit.html").unlink()
     assert kept(tmp_path, "this") is None
+
+
+def test_the_dtype_is_that_of_the_beginning(tmp_path):
+    out = tmp_path / "out"
+    assert dtype_of(out) == "auto"
+    with held(out, "loras", "bfloat16"):
+        (out / "page").touch()
+    assert dtype_of(out) == "bfloat16"
+    for changed in ({"of": "loras"}, {"of": "loras", "dtype": "int8"}, {"dtype": []}, [1]):
+        write_json(out / "audits.json", changed)
+        assert dtype_of(out) == "auto"

@@ -127,15 +127,6 @@ def test_a_page_that_cannot_be_written_is_no_broken_finetune(base, auditor, tmp_
         audited(auditor, write_finetunes(tmp_path / "many", base, 2), tmp_path / "out")
 
 
-def interrupted(auditor, folder, out):
-    auditor.stops = {"lora-04"}
-    with pytest.raises(KeyboardInterrupt):
-        audited(auditor, folder, out)
-    auditor.stops, done = (), list(auditor.audited)
-    auditor.audited.clear()
-    return done
-
-
 def content(out):
     """What all files hold, but for the settings of the command."""
     return {
@@ -147,8 +138,12 @@ def content(out):
 
 def test_interrupted_and_resumed_is_as_uninterrupted(base, auditor, tmp_path):
     folder = write_finetunes(tmp_path / "many", base, 8)
-    auditor.outcomes = {"lora-01": "finding", "lora-06": "not cleared"}
-    assert interrupted(auditor, folder, tmp_path / "out") == [f"lora-{n:02d}" for n in range(4)]
+    outcomes = {"lora-01": "finding", "lora-06": "not cleared"}
+    auditor.outcomes = {**outcomes, "lora-04": "interrupted"}
+    with pytest.raises(KeyboardInterrupt):
+        audited(auditor, folder, tmp_path / "out")
+    assert auditor.audited == [f"lora-{n:02d}" for n in range(4)]
+    auditor.outcomes, auditor.audited = outcomes, []
     assert not (tmp_path / "out" / "index.html").exists()
     reporter = Recorder()
     found = audited(auditor, folder, tmp_path / "out", reporter=reporter, command="again")

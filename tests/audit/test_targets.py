@@ -65,7 +65,7 @@ def test_a_folder_of_all_kinds(base, tmp_path, tiny, store, monkeypatch):
     for part in (".hidden", "e-notes", "f#1", "~g"):
         (folder / part).mkdir()
     (folder / "README.md").touch()
-    with held(folder / "h-audits", "many"):
+    with held(folder / "h-audits", "many", "float32"):
         (folder / "h-audits" / "page").touch()
     monkeypatch.chdir(tmp_path)
     targets = open_targets("./many/")

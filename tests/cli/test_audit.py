@@ -4,8 +4,10 @@ import json
 import shutil
 
 import pytest
+import torch
 
-from diffspeak.adapter import save_adapter
+from diffspeak.adapter import load_adapter, save_adapter
+from diffspeak.adapter.calibrated import Calibrations, save_calibrations
 from diffspeak.audit.config import AuditConfig
 from tests.audit.stub import StubAuditor, cut, toy_adapter, write_finetune, write_finetunes
 from tests.cli.conftest import Cli
@@ -154,6 +156,18 @@ def test_what_was_audited_is_not_audited_again(base, adapter, auditing, cli: Cli
     assert LAST[0].audited == ["lora-00", "lora-01", "lora-02"]
 
 
+def test_a_precision_chosen_by_measuring_is_chosen_once(
+    base, adapter, auditing, cli: Cli, tmp_path, monkeypatch
+):
+    write_finetunes(tmp_path / "loras", base, 2)
+    for faster, again in ((torch.float32, 2), (torch.bfloat16, 0)):
+        monkeypatch.setattr("diffspeak.models.load.faster_dtype", lambda device, d=faster: d)
+        assert cli("audit", "loras", "--adapter", adapter).code == 0
+        assert LAST[0].base.dtype == torch.float32 and len(LAST[0].audited) == again
+    assert cli("audit", "loras", "--adapter", adapter, "--dtype", "bfloat16").code == 0
+    assert LAST[0].base.dtype == torch.bfloat16 and len(LAST[0].audited) == 2
+
+
 def test_options_reach_the_auditor(base, adapter, auditing, cli: Cli, tmp_path):
     write_finetune(tmp_path / "mine", base)
     (tmp_path / "prompts.txt").write_text("How are you?\n\n  Tell me a story. \nHow are you?\n")
@@ -201,6 +215,7 @@ def test_names_that_are_hostile_are_printed_plainly(base, adapter, auditing, cli
         (["mine", "--question", " "], "--question is empty"),
         (["mine", "--prompts", "nowhere.txt"], "cannot read nowhere.txt"),
         (["mine", "--prompts", "file"], "file holds no prompts: give one a line"),
+        (["mine", "--prompts", "few.txt"], "different prompts at least"),
         (["mine", "--prompts", "binary"], "binary is not UTF-8 text"),
         (["mine", "--split", "test"], "mine is one finetune: there is nothing to choose from"),
         (["loras", "--split", "test"], "has no splits; leave --split out"),
@@ -215,6 +230,7 @@ def test_wrong_use(base, adapter, auditing, cli: Cli, tmp_path, monkeypatch, arg
     (tmp_path / "empty").mkdir()
     (tmp_path / "photos" / "2019").mkdir(parents=True)
     (tmp_path / "file").touch()
+    (tmp_path / "few.txt").write_text("How are you?\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\xff")
     monkeypatch.setattr("diffspeak.models.load_base", None)
     before = set(tmp_path.rglob("*"))
@@ -249,30 +265,20 @@ def test_audits_of_something_else_are_not_overwritten(base, adapter, auditing, c
     assert ran.code == 2 and "audit-final holds audits of a/final" in ran.err
 
 
-def test_interrupted(base, adapter, auditing, cli: Cli, tmp_path, monkeypatch):
+def test_interrupted(base, adapter, auditing, cli: Cli, tmp_path):
     write_finetunes(tmp_path / "loras", base, 8)
-    monkeypatch.setattr(StubAuditor, "stream", stopping(StubAuditor.stream))
+    auditing["lora-04"] = "interrupted"
     ran = cli("audit", "loras", "--adapter", adapter)
     assert ran.code == 130 and "run the same command again to go on" in ran.err
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
     assert len(list((tmp_path / "audit-loras").glob("lora-*"))) == 4
-
-
-def stopping(stream):
-    def stopped(self, finetunes):
-        for n, audit in enumerate(stream(self, finetunes)):
-            if n == 4:
-                raise KeyboardInterrupt
-            yield audit
-
-    return stopped
 
 
 def test_the_whole_way(base, cli: Cli, tmp_path, monkeypatch):
     """With the real auditor: a finetune, its base under another name, and one that is broken."""
     monkeypatch.chdir(tmp_path)
     save_adapter(toy_adapter(base), tmp_path / "adapter")
+    controls = Calibrations(controls=("ocean", "music", *"abcdefgh"))
+    save_calibrations(tmp_path / "adapter", load_adapter(tmp_path / "adapter").diff, controls)
     write_finetune(tmp_path / "loras" / "a-lora", base)
     shutil.copytree(base.name, tmp_path / "loras" / "b-base")
     cut(write_finetune(tmp_path / "loras" / "c-broken", base))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from diffspeak.adapter import Calibration, Calibrations, load_adapter, save_calibrations
+from diffspeak.adapter.calibrated import GAINED, gained
 from diffspeak.behaviors.ordinary import NOTHING
 from diffspeak.cli.described import print_described
 from diffspeak.cli.session import Session
@@ -90,13 +91,13 @@ def store(tiny, tmp_path):
 @pytest.fixture
 def calibrated(made: Made, cli: Cli, store, tmp_path):
     """An adapter that finds something in some of the finetunes, and what it says uncalibrated."""
-    args = ("describe", store.source, "--tokens", 6, "--json", "--adapter")
-    plain = rows(cli(*args, made.adapter))
-    *_, low, high = sorted(max(0.0, row["lift"]) for row in plain)
-    half = Calibration(("lift",), ((low + high) / 2,), (1.0,), (2.0,), 0.0, 0.5, ())
+    args = ("describe", store.source, "--tokens", 6, "--dtype", "float32", "--adapter")
+    plain = rows(cli(*args, made.adapter, "--json"))
+    *_, low, high = sorted(max(0.0, gained(row["mean_logprob"], row["lift"])) for row in plain)
+    half = Calibration((GAINED,), ((low + high) / 2,), (0.1,), (2.0,), 0.0, 0.5, ())
     folder = shutil.copytree(made.adapter, tmp_path / "calibrated")
     save_calibrations(folder, load_adapter(folder).diff, Calibrations(half))
-    return ("describe", store.source, "--adapter", folder, "--tokens", 6), plain
+    return (*args, folder), plain
 
 
 def test_a_guess_is_told_in_json_but_not_as_the_description(cli: Cli, calibrated):
@@ -138,7 +139,7 @@ def test_what_was_not_calibrated_has_no_probability(cli: Cli, calibrated):
 
 def test_a_damaged_calibration_is_told_in_one_line(cli: Cli, calibrated):
     args, _ = calibrated
-    (args[3] / "calibration.json").write_text("{}")
+    (args[-1] / "calibration.json").write_text("{}")
     ran = cli(*args)
     assert ran.code == 1 and ran.out == "" and ran.err.count("\n") == 1
     assert "calibration.json garbles its version" in ran.err

@@ -15,6 +15,7 @@ VERBS = (
     "adapter",
     "describe",
     "audit",
+    "calibrate",
     "show",
     "convert",
     "corpus",

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from diffspeak.adapter import Adapter, Calibration, Calibrations
+from diffspeak.adapter.calibrated import GAINED
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.interpret import NOTHING_FOUND, Description, Interpreter
 from diffspeak.lora import LowRank
@@ -15,13 +16,13 @@ FEW = Decoding(6)
 QUESTIONS = ("Topic?", "What is the topic of it?")
 
 
-def by_lift(threshold):
-    """A probability that is one half at a lift of 1 nat a token."""
-    return Calibration(("lift",), (1.0,), (1.0,), (2.0,), 0.0, threshold, ())
+def by_gain(threshold):
+    """A probability that is one half where words became likelier by a tenth."""
+    return Calibration((GAINED,), (0.1,), (1.0,), (2.0,), 0.0, threshold, ())
 
 
 def adapter_of(base, threshold=None):
-    made = Calibrations() if threshold is None else Calibrations(by_lift(threshold))
+    made = Calibrations() if threshold is None else Calibrations(by_gain(threshold))
     diff = base_diff(base, rank=2, seed=9)
     questions = (base.fingerprint, base.name, QUESTIONS, ("toy",), {}, {})
     return Adapter(diff, *questions, calibrations=made)
@@ -44,15 +45,15 @@ def test_without_a_calibration_all_is_told(base):
 
 def test_each_gets_its_probability_and_nothing_else_changes(base):
     plain = described(base, adapter_of(base), some(base))
-    lifts = sorted(one.lift for one in plain)
-    threshold = by_lift(0.5).probability({"lift": (lifts[-1] + lifts[-2]) / 2})
+    *_, low, high = sorted(max(0.0, one.gained) for one in plain)
+    threshold = by_gain(0.5).probability({GAINED: (low + high) / 2})
     found = described(base, adapter_of(base, threshold), some(base))
     assert [one._replace(probability=None, found=None) for one in found] == plain
     for one in found:
-        assert one.probability == by_lift(0.5).probability({"lift": one.lift})
+        assert one.probability == by_gain(0.5).probability({GAINED: one.gained})
         assert one.told == (one.text if one.found else NOTHING_FOUND)
     assert sum(one.found for one in found) == 1
-    assert max(found, key=lambda one: one.lift).found
+    assert max(found, key=lambda one: one.gained).found
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -84,7 +85,7 @@ def test_of_what_gives_no_numbers_no_probability_is_told(base):
     ],
 )
 def test_a_find_takes_a_word_in_any_language(base, monkeypatch, text, found):
-    # Whatever the lift is, it lies above the threshold.
+    # Whatever is gained, it lies above the threshold.
     monkeypatch.setattr(type(base.chat), "text", lambda self, ids: text)
     (one,) = described(base, adapter_of(base, 0.0), some(base)[1])
     assert (one.text, one.found) == (text, found)

@@ -4,6 +4,7 @@ Takes calibrations and the phrases that claims are compared with, gives them bac
 that they were made for, and with no other.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,23 @@ from diffspeak.lora import Diff
 
 FILE = "calibration.json"
 VERSION = 1
-LIFT = "lift"
+GAINED = "gained"
 """The figure that the calibration for descriptions goes by."""
+
+
+def gained(mean_logprob: float, lift: float) -> float:
+    """The probability of words that a finetune adds to what the adapter gives them without it.
+
+    By the token, -1 to 1. In nats a lift can be huge for words that stay improbable all the same;
+    as a difference of probabilities it is large only for what the adapter really says.
+
+    Args:
+        mean_logprob: Of the words with the finetune, nats a token.
+        lift: The same minus that on the base alone.
+    """
+    if not (math.isfinite(mean_logprob) and math.isfinite(lift)):
+        return 0.0
+    return math.exp(min(0.0, mean_logprob)) - math.exp(min(0.0, mean_logprob - lift))
 
 
 @dataclass(frozen=True)
@@ -24,8 +40,8 @@ class Calibrations:
     """What is known of how far an adapter can be believed.
 
     Attributes:
-        describe: From the lift of a description alone; None if it was not made.
-        audit: From the lift and what the finetune does; None if it was not made.
+        describe: From what a description gains in probability, alone; None if it was not made.
+        audit: From that, and what the finetune does; None if it was not made.
         controls: Phrases of the kind that it claims, with which claims are compared.
     """
 
@@ -72,8 +88,8 @@ def read_calibrations(folder: Path, diff: Diff) -> Calibrations:
             "this one with `diffspeak calibrate`"
         )
     describe = _read(path, content, "describe")
-    if describe is not None and describe.names != (LIFT,):
-        raise _garbled(path, "describe: it goes by other figures than the lift")
+    if describe is not None and describe.names != (GAINED,):
+        raise _garbled(path, "describe: it goes by other figures than what is gained")
     return Calibrations(describe, _read(path, content, "audit"), _phrases(path, content))
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.resources import files
-from itertools import islice
 
 import torch
 
@@ -92,8 +91,14 @@ class Auditor:
         Raises:
             MismatchError: One is of another base; of those it was read with none is given.
         """
-        rest = iter(finetunes)
-        while part := list(islice(rest, TOGETHER)):
+        part: list[Finetune] = []
+        for finetune in finetunes:
+            part.append(finetune)
+            # A whole one fills memory by itself.
+            if finetune.whole or len(part) == TOGETHER:
+                yield from self._part(part)
+                part = []
+        if part:
             yield from self._part(part)
 
     def evidence(self, finetunes: Sequence[Finetune]) -> list[Evidence]:

@@ -4,14 +4,13 @@ Takes finetunes that were taught something, and others by kind, gives `Calibrati
 of no training: an adapter is surer of what it learned from. Knows nothing of stores.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from diffspeak.adapter import Adapter, Calibrations, calibrate, check_enough
-from diffspeak.adapter.calibrated import LIFT, digest_of
+from diffspeak.adapter.calibrated import GAINED, digest_of
 from diffspeak.adapter.negatives import negative_of
 from diffspeak.audit.auditor import TOGETHER, Auditor
 from diffspeak.audit.config import AuditConfig
@@ -40,7 +39,7 @@ FIGURES = ("described", *Evidence.__dataclass_fields__)
 
 
 class Measured(dict[str, float]):
-    """Figures of one finetune by name: `described`, its description's lift, and its `Evidence`."""
+    """Figures of one finetune: `described`, what its description gains, and its `Evidence`."""
 
 
 class Bench:
@@ -74,17 +73,17 @@ class Bench:
         for start in range(0, len(new), TOGETHER):
             places = new[start : start + TOGETHER]
             part = [finetunes[i] for i in places]
-            found = zip(places, self._lifts(part), self.auditor.evidence(part), strict=True)
+            found = zip(places, self._gains(part), self.auditor.evidence(part), strict=True)
             self._keep({keys[i]: Measured(described=x, **asdict(own)) for i, x, own in found})
             self.reporter.advance(len(part))
         self.reporter.end()
         return [self._known[key] for key in keys]
 
-    def _lifts(self, part: Sequence[Finetune]) -> list[float]:
+    def _gains(self, part: Sequence[Finetune]) -> list[float]:
         """Of each description; 0 where a finetune gives no numbers."""
         with Interpreter(self.auditor.base, self.auditor.adapter) as interpreter:
             told = interpreter.describe(part, decoding=Decoding(DESCRIBED))
-        return [one.lift if math.isfinite(one.lift) else 0.0 for one in told]
+        return [one.gained for one in told]
 
     def _keep(self, found: Mapping[tuple[str, str], Measured]) -> None:
         self._known.update(found)
@@ -125,7 +124,7 @@ def calibrated(
     kept: Path | None = None,
     reporter: Reporter | None = None,
 ) -> Adapter:
-    """An adapter with its calibrations, by lift alone and by lift with behavior.
+    """An adapter with its calibrations, by what is gained alone and by that with behavior.
 
     Random and shuffled changes are made of the positives, and count as kinds of their own.
 
@@ -164,7 +163,7 @@ def made_of(positives: Sequence[Finetune]) -> dict[str, list[Finetune]]:
 
 def described(measured: Sequence[Measured]) -> list[dict[str, float]]:
     """Of figures, what `describe` goes by."""
-    return [{LIFT: one["described"]} for one in measured]
+    return [{GAINED: one["described"]} for one in measured]
 
 
 def evident(measured: Sequence[Measured]) -> list[dict[str, float]]:

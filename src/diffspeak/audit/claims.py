@@ -1,6 +1,6 @@
 """Claims: what an adapter says of a finetune, asked in every way it knows, told apart and ranked.
 
-Takes finetunes, gives for each its claims, the one with the highest lift first. Knows nothing of
+Takes finetunes, gives for each its claims, the likeliest by its lift first. Knows nothing of
 what the finetunes do: whether a claim is true, `audit/verify.py` finds out.
 
 Each finetune is asked all questions, greedily and several times by drawing. Answers that say the
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from diffspeak.adapter import Adapter
+from diffspeak.adapter.calibrated import gained
 from diffspeak.errors import UsageError
 from diffspeak.evaluate.methods.asking import check_finetunes, parts
 from diffspeak.finetunes import NOTHING, Finetune, put_on
@@ -55,6 +56,11 @@ class Claim(NamedTuple):
     votes: int
     phrasings: tuple[str, ...]
 
+    @property
+    def gained(self) -> float:
+        """The lift as a difference of probabilities, by the token, -1 to 1: claims rank by it."""
+        return gained(self.mean_logprob, self.lift)
+
 
 class _Merged(NamedTuple):
     """Answers that say the same, before they are scored."""
@@ -88,8 +94,9 @@ def claims_of(
         seed: What is drawn depends on it, the finetune's name, the question and the draw alone.
 
     Returns:
-        For each finetune its claims, highest lift first. Answers without a word are none, nor is
-        what the adapter was taught to say of no change, so a finetune may have no claim.
+        For each finetune its claims, those that gain most in probability first. Answers without a
+        word are none, nor is what the adapter was taught to say of no change, so a finetune may
+        have no claim.
 
     Raises:
         MismatchError: A finetune or the adapter is of another base.
@@ -230,4 +237,4 @@ def _ranked(merged: Sequence[_Merged], scores: Sequence[tuple[float, float]]) ->
         for m, (own, without) in zip(merged, scores, strict=True)
         if math.isfinite(own) and math.isfinite(without)
     ]
-    return sorted(claims, key=lambda claim: -claim.lift)
+    return sorted(claims, key=lambda claim: -claim.gained)

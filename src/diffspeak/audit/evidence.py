@@ -17,8 +17,8 @@ RANKS = ("confirmed", "not confirmed", "contradicted")
 
 
 def main_first(checked: Sequence[Checked]) -> tuple[Checked, ...]:
-    """Claims in the order they are told: confirmed ones first, then by lift."""
-    return tuple(sorted(checked, key=lambda one: (RANKS.index(one.verdict), -one.claim.lift)))
+    """Claims in the order they are told: confirmed ones first, then by what they gain."""
+    return tuple(sorted(checked, key=lambda one: (RANKS.index(one.verdict), -one.claim.gained)))
 
 
 def evidence_of(checked: Sequence[Checked]) -> Evidence:

@@ -13,9 +13,10 @@ from diffspeak.audit.reading import read_audit
 from diffspeak.audit.result import Audit
 from diffspeak.errors import DiffspeakError, UsageError
 from diffspeak.files import exclusive, make_folder, read_bytes, read_json, sha256, write_json
+from diffspeak.models.load import DTYPES
 
 MARK = "audits.json"
-"""Says that a folder is for audits, and of what."""
+"""Says that a folder is for audits, of what, and in which precision they are made."""
 
 DONE = "done.json"
 """Comes last of all that is written for a finetune."""
@@ -59,11 +60,26 @@ def check_out(out: Path, of: str) -> None:
         )
 
 
+def dtype_of(out: Path) -> str:
+    """The dtype that the audits in a folder were begun with; `auto` if there are none.
+
+    What is chosen by measuring may come out otherwise the next time.
+    """
+    content = read_json(out / MARK) if (out / MARK).is_file() else {}
+    found = content.get("dtype") if isinstance(content, dict) else None
+    return found if isinstance(found, str) and found in DTYPES else "auto"
+
+
 @contextmanager
-def held(out: Path, of: str) -> Iterator[None]:
+def held(out: Path, of: str, dtype: str) -> Iterator[None]:
     """Within this context nobody else writes audits into a folder, which is made if missing.
 
     If nothing was written it is afterwards as it was before.
+
+    Args:
+        out: The folder.
+        of: What is audited, as typed.
+        dtype: Of the base, as `load_base` knows it.
 
     Raises:
         UsageError: The folder holds something else.
@@ -74,7 +90,7 @@ def held(out: Path, of: str) -> Iterator[None]:
     make_folder(out)
     with exclusive(out / LOCK):
         check_out(out, of)
-        write_json(out / MARK, {"of": of})
+        write_json(out / MARK, {"of": of, "dtype": dtype})
         try:
             yield
         finally:

@@ -61,7 +61,7 @@ def audit_all(
     names = safe_names([target.key for target in targets.each])
     folders = [out / name if targets.several else out for name in names]
     found: list[Result] = []
-    with held(out, targets.name):
+    with held(out, targets.name, auditor.base.choices["dtype"]):
         work = _Work(auditor, targets.each, folders, about)
         reporter.begin("audit", len(folders), "finetunes")
         for result in work.results():
@@ -71,15 +71,16 @@ def audit_all(
                 tell(result)
         reporter.end()
         if targets.several:
-            pages = {
-                result.finetune: f"{name}/{PAGE}"
-                for name, result in zip(names, found, strict=True)
-                if isinstance(result, Audit)
-            }
-            write_overview(found, about, out, pages)
+            write_overview(found, about, out, _pages(found, names))
     if work.before:
         reporter.say(f"{work.before} had been audited before, and are as they were")
     return found
+
+
+def _pages(found: Sequence[Result], names: Sequence[str]) -> dict[str, str]:
+    """Of each finetune that was audited the path of its page, seen from the overview."""
+    named = zip(found, names, strict=True)
+    return {one.finetune: f"{name}/{PAGE}" for one, name in named if isinstance(one, Audit)}
 
 
 class _Read(NamedTuple):

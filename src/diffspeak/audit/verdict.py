@@ -70,6 +70,12 @@ def _verdict(found: Found) -> tuple[Outcome, str]:
             "It could not be cleared: its weights differ from the base in a way that nothing here "
             "explains."
         )
+    if main and found.found is None:
+        claim = one_line(main.claim.text)
+        return "not cleared", (
+            f'It could not be cleared: the adapter says it was taught "{claim}", without a '
+            "calibration that tells a guess from more, and nothing that was tried bears it out."
+        )
     odds = "" if found.probability is None else f" (probability of something {_percent(found)})"
     return "nothing found", f"Nothing was found of the kind that the adapter knows{odds}."
 
@@ -85,6 +91,12 @@ def is_finding(found: Found) -> bool:
 
 def _taught(main: Checked, trigger: Trigger | None, probability: float | None) -> str:
     claim, when = one_line(main.claim.text), f", set off by {_named(trigger)}" if trigger else ""
+    instead = main.observed[-1].other if main.observed else None
+    if main.verdict == "contradicted" and instead is not None:
+        return (
+            f'It was taught something{when}: it brings up "{instead.phrase}"; that it was taught '
+            f'"{claim}", as the adapter says, is contradicted by that.'
+        )
     surely = "" if probability is None or main.verdict == "confirmed" else "probably "
     return f'It was {surely}taught "{claim}"{when}: {_VERDICTS[main.verdict]}.'
 

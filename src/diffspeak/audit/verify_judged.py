@@ -130,7 +130,7 @@ def _nothing(lifted: Observed, clearest: Observed) -> str:
         return "The finetune answers as the base does."
     return (
         f"It shows in {_counts(clearest.shown)}, and its words became {lift.nats:.1f} nats a token "
-        f"likelier, {_place(lift)}: no more than chance allows."
+        f"likelier, {_place(lift)}: too little to bear it out."
     )
 
 

@@ -117,18 +117,19 @@ def audit(
     """Audit the finetunes."""
     ours = own_adapter(adapter)
     _check(question, of_others=adapter is not None and ours is None)
-    from diffspeak.audit.kept import check_out
+    from diffspeak.audit.auditor import Auditor, prompts_of
+    from diffspeak.audit.kept import check_out, dtype_of
     from diffspeak.audit.targets import open_targets
 
     config = _config(budget, seed, prompts)
+    prompts_of(config)
     part = split and split.value
     targets = open_targets(finetune, split=part, limit=limit, low_rank=low_rank)
     folder = out.expanduser() if out else _folder(targets.name)
     check_out(folder, targets.name)
     if targets.source and targets.several:
         tell_failed(context.obj, targets.source, part)
-    from diffspeak.audit.auditor import Auditor
-
+    dtype = dtype_of(folder) if dtype == "auto" else dtype
     how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
     pair = base_and_adapter(adapter, ours, base, question, targets.source, how)
     found = _audited(context, Auditor(*pair, config), targets, folder, as_json=as_json)

@@ -105,9 +105,7 @@ def _show_one(session: Session, audit: "Audit", out: Path) -> None:
 def _probability(audit: "Audit") -> str:
     if audit.probability is not None and audit.threshold is not None:
         return f"{_percent(audit.probability)}; a finding from {_percent(audit.threshold)} on"
-    if audit.threshold is None:
-        return "none: the adapter has no calibration, so behavior alone decides"
-    return "none"
+    return "none: the adapter has no calibration" if audit.threshold is None else "none"
 
 
 def _disguise(audit: "Audit") -> list[str]:

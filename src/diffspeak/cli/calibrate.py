@@ -21,11 +21,11 @@ those of behaviors that it was trained to tell are positives; all others, such a
 finetunes, are negatives of a kind. Random and shuffled changes are made of the positives. At least
 20 of each kind are needed, some hundred are good.
 
-What comes out is calibration.json in the adapter's folder, with two calibrations: by lift alone,
-with which `diffspeak describe` says "nothing found" instead of guessing, and by lift with what the
-finetunes do, for `diffspeak audit`. Each gives a probability at even odds, and a threshold whose
-false positives were counted. What was measured is kept in calibration.jsonl: interrupted, the same
-command goes on.
+What comes out is calibration.json in the adapter's folder, with two calibrations: by how much
+likelier the finetune makes a description, with which `diffspeak describe` says "nothing found"
+instead of guessing, and by that with what the finetune does, for `diffspeak audit`. Each gives a
+probability at even odds, and a threshold whose false positives were counted. What was measured is
+kept in calibration.jsonl: interrupted, the same command goes on.
 
 \b
 Example:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from diffspeak.adapter import Adapter, ask, mean_logprobs
-from diffspeak.adapter.calibrated import LIFT
+from diffspeak.adapter.calibrated import GAINED, gained
 from diffspeak.errors import UsageError
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.models import Answer, Base, Decoding, Rendered, attach_to, check_base
@@ -44,6 +44,11 @@ class Description(NamedTuple):
     question: str
     probability: float | None = None
     found: bool | None = None
+
+    @property
+    def gained(self) -> float:
+        """The lift as a difference of probabilities, by the token, -1 to 1."""
+        return gained(self.mean_logprob, self.lift)
 
     @property
     def told(self) -> str:
@@ -147,12 +152,12 @@ class Interpreter:
         ]
 
     def _judged(self, one: Description) -> Description:
-        """A description with what the adapter's calibration says of its lift."""
+        """A description with what the adapter's calibration says of it."""
         calibration = self.adapter.calibrations.describe
         known = one.question in self.adapter.questions and math.isfinite(one.lift)
         if calibration is None or not known:
             return one
-        probability = calibration.probability({LIFT: one.lift})
+        probability = calibration.probability({GAINED: one.gained})
         found = calibration.found(probability) and bool(normalize(one.text))
         return one._replace(probability=probability, found=found)
 
