@@ -1,8 +1,8 @@
 """`python -m benchmarks.audit RUN`: what the audit finds, `docs/results/audit.md`.
 
 Makes what `configs/audit.toml` says, if it is not in the folder, audits finetunes of the test
-split, and writes the page. What was measured is kept, so an interrupted run goes on. `--only PART`
-measures a part alone and writes no page: two of them may run side by side.
+split, and writes the page. What was measured is kept, so an interrupted run goes on. `--parts`
+chooses what is on the page; with `--no-page` parts are measured only, two of them side by side.
 """
 
 import argparse
@@ -30,14 +30,14 @@ def main() -> None:
     """Measure, and write the page and its JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.audit", description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--no-page", action="store_true")
     parser.add_argument("--page", type=Path, default=Path("docs/results/audit.md"))
     asked = parser.parse_args()
     with TerminalReporter(Session()) as reporter:
         made = Made(asked.run, reporter)
-        names = [asked.only] if asked.only else list(PARTS)
-        found = {name: list(PARTS[name](made)) for name in names}
-    if not asked.only:
+        found = {name: list(PARTS[name](made)) for name in asked.parts}
+    if not asked.no_page:
         _write(asked.page, made, found)
 
 
