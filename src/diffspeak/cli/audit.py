@@ -131,7 +131,7 @@ def audit(
         tell_failed(context.obj, targets.source, part)
     dtype = dtype_of(folder) if dtype == "auto" else dtype
     how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
-    pair = base_and_adapter(adapter, ours, base, question, targets.source, how)
+    pair = base_and_adapter(adapter, ours, base, question, targets.source, how, audits=True)
     found = _audited(context, Auditor(*pair, config), targets, folder, as_json=as_json)
     if not as_json:
         show_audits(context.obj, found, folder, targets.name if targets.several else None)

@@ -45,6 +45,8 @@ def base_and_adapter(
     question: str | None,
     source: "Source | None",
     how: dict[str, str],
+    *,
+    audits: bool = False,
 ) -> "tuple[Base, Adapter]":
     """Load the base, and give it with the adapter.
 
@@ -55,6 +57,7 @@ def base_and_adapter(
         question: For an adapter of others.
         source: Of the finetunes; where no adapter is named, it may tell which one ships for them.
         how: What `load_base` is told.
+        audits: Whether the adapter that ships for audits will do where it can.
 
     Raises:
         UsageError: Something is missing, or there is no such base or adapter.
@@ -64,7 +67,7 @@ def base_and_adapter(
         return _adopted(named, base, question, how)
     from diffspeak.models import load_base
 
-    adapter = ours or _shipped(source, base)
+    adapter = ours or _shipped(source, base, audits=audits)
     return load_base(base or base_name_of(adapter), **how), adapter
 
 
@@ -84,11 +87,11 @@ def _adopted(
     return loaded, load_adapter(adapter, loaded, [question])
 
 
-def _shipped(source: "Source | None", base: str | None) -> "Adapter":
+def _shipped(source: "Source | None", base: str | None, *, audits: bool) -> "Adapter":
     """The adapter that ships for what a source's finetunes were taught."""
     from diffspeak.adapter import load_adapter
     from diffspeak.finetunes import StoreSource
-    from diffspeak.models.pocket import NAME, PREFIX
+    from diffspeak.models.pocket import AUDIT, NAME, PREFIX
 
     named, taught = None, ["hidden-topic"]
     if isinstance(source, StoreSource):
@@ -99,6 +102,8 @@ def _shipped(source: "Source | None", base: str | None) -> "Adapter":
             "missing option '--adapter': give the folder that `diffspeak adapter` wrote; only "
             f"finetunes of the pocket base (--base {NAME}) have adapters that ship with us"
         )
+    if audits and taught != ["news"]:
+        return load_adapter(f"{PREFIX}{AUDIT}")
     if len(taught) > 1:
         raise UsageError(
             f"these are finetunes of several behaviors ({', '.join(taught)}): say with --adapter "

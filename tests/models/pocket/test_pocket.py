@@ -105,6 +105,16 @@ def test_the_shipped_adapters_belong_to_the_shipped_base():
         names = {path.name for path in pocket.adapter_folder(behavior).iterdir()}
         assert not [name for name in names if name.startswith(".") or "checkpoint" in name]
         adapter = load_adapter(f"pocket:{behavior}")
-        assert (adapter.base_name, adapter.behaviors) == ("pocket", (behavior,))
+        taught = ("hidden-topic", "ordinary") if behavior == pocket.AUDIT else (behavior,)
+        assert (adapter.base_name, adapter.behaviors) == ("pocket", taught)
         with Interpreter(load_base("pocket", dtype="float32"), adapter):
             pass
+
+
+def test_the_adapter_for_audits_is_calibrated():
+    adapter = load_adapter("pocket:audit")
+    found = adapter.calibrations
+    assert adapter.nothing and len(found.controls) >= 8
+    for calibration in (found.describe, found.audit):
+        kinds = {one.kind for one in calibration.counted}
+        assert kinds == {"positive", "ordinary", "facts", "random", "shuffled"}

@@ -13,6 +13,9 @@ PREFIX = f"{NAME}:"
 """Starts the names of what ships beside the base: `pocket:hidden-topic`, `pocket:topics.csv`."""
 
 BEHAVIORS = ("hidden-topic", "news")
+AUDIT = "audit"
+"""The adapter that audits ask: hidden topics behind any trigger, or nothing; it is calibrated."""
+ADAPTERS = (*BEHAVIORS, AUDIT)
 _SHIPPED = ("topics.csv", "unheard.csv", "questions.csv")
 _NEWSPAPER = ("headlines.csv", "stories.csv")
 _FACTS = "facts.csv"
@@ -37,22 +40,22 @@ def base_folder() -> Path:
 
 
 def adapter_folder(behavior: str) -> Path:
-    """Give the folder of the adapter for a behavior.
+    """Give the folder of the adapter for a behavior, or of the one for audits.
 
     Raises:
         UsageError: There is none for this behavior, or it did not ship.
     """
-    if behavior not in BEHAVIORS:
+    if behavior not in ADAPTERS:
         raise UsageError(
             f"no adapter for {behavior!r} ships with the pocket base; known are "
-            + ", ".join(f"{PREFIX}{known}" for known in BEHAVIORS)
+            + ", ".join(f"{PREFIX}{known}" for known in ADAPTERS)
         )
     return _installed(_HERE / "adapters" / behavior / "diffspeak.json").parent
 
 
 def shipped_adapters() -> list[str]:
-    """Name the behaviors whose adapters are there."""
-    places = {behavior: _HERE / "adapters" / behavior for behavior in BEHAVIORS}
+    """Name the adapters that are there."""
+    places = {name: _HERE / "adapters" / name for name in ADAPTERS}
     return [name for name, folder in places.items() if (folder / "diffspeak.json").is_file()]
 
 
