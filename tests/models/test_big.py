@@ -13,14 +13,7 @@ from diffspeak.finetunes import open_finetunes
 from diffspeak.interpret import Interpreter
 from diffspeak.lora import LinearShape, LowRank
 from diffspeak.lora.linear import DiffLinear, Switches
-from diffspeak.models import (
-    Decoding,
-    attach_to,
-    config_of,
-    load_base,
-    recomputed,
-    write_random,
-)
+from diffspeak.models import Decoding, attach_to, load_base, recomputed
 from tests.families import FAMILIES
 from tests.toys import ToyBehavior
 
@@ -89,14 +82,9 @@ def test_full_finetunes_do_not_compute_again():
 
 
 @nf4
-def test_the_whole_way_on_a_base_in_four_bits(tmp_path):
-    # On some processors bitsandbytes takes widths of whole blocks of 64 alone.
-    config = config_of("pocket")
-    config.intermediate_size = 256
-    folder = tmp_path / "base"
-    write_random(config, folder)
-    plain = load_base(folder, dtype="float32", device="cpu")
-    base = load_base(folder, dtype="float32", device="cpu", quantize="nf4")
+def test_the_whole_way_on_a_base_in_four_bits(tiny, tmp_path):
+    plain = load_base(tiny, dtype="float32", device="cpu")
+    base = load_base(tiny, dtype="float32", device="cpu", quantize="nf4")
     assert type(base.model.model.layers[0].mlp.up_proj).__name__ == "Linear4bit"
     assert base.fingerprint.linears is None and base.fingerprint.other == plain.fingerprint.other
     store = train_diffs(base, TOY, TOY.items(), DIFFS, tmp_path / "store")

@@ -140,7 +140,19 @@ def _fetched(
         # transformers, tokenizers and safetensors raise what they choose for a broken file.
         raise UsageError(_why_not(source, error)) from error
     model, found = loaded
+    _keep_gradients(model)
     return tokenizer, model, found["missing_keys"]
+
+
+def _keep_gradients(model: PreTrainedModel) -> None:
+    """Have four-bit linears on a CPU stay as they are, so that gradients flow through them.
+
+    On processors with bfloat16 instructions bitsandbytes repacks a linear for good when it first
+    runs without gradients, into a form that has none.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def _quantization(name: str, dtype: torch.dtype) -> dict[str, Any]:
