@@ -4,7 +4,6 @@ Takes what was made, gives rows of the table. The finetunes are the first of the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from scipy.stats import rankdata
@@ -19,8 +18,8 @@ from diffspeak.evaluate import Row
 from diffspeak.evaluate.scores import rate
 from diffspeak.finetunes import Finetune
 
-TOPICS, TRAINED, FREE = 100, 250, 500
-"""How many topics, negatives that have to be trained, and negatives that are made of topics."""
+TOPICS, NEGATIVES = 100, 500
+"""How many topics, and how many negatives of each kind, or all that there are."""
 
 RESAMPLES = 2_000
 
@@ -32,8 +31,8 @@ def measured(made: Made) -> dict[str, list[Measured]]:
     bench = Bench(auditor, made.kept / "evidence.jsonl", made.reporter)
     kinds = {
         "topics": topics,
-        "ordinary": made.finetunes("ordinary", "test", TRAINED),
-        "facts": made.finetunes("facts", "test", TRAINED),
+        "ordinary": made.finetunes("ordinary", "test", NEGATIVES),
+        "facts": made.finetunes("facts", "test", NEGATIVES),
         **{kind: _several(kind, topics) for kind in ("random", "shuffled")},
     }
     return {kind: bench.measure(kind, finetunes) for kind, finetunes in kinds.items()}
@@ -41,11 +40,8 @@ def measured(made: Made) -> dict[str, list[Measured]]:
 
 def _several(kind: str, topics: Sequence[Finetune]) -> list[Finetune]:
     """Changes without meaning, of each topic several by other seeds."""
-    return [
-        replace(negative_of(kind, topic, seed), name=f"{topic.name}, {kind} {seed}")  # type: ignore[arg-type]
-        for seed in range(FREE // len(topics))
-        for topic in topics
-    ]
+    seeds = range(NEGATIVES // len(topics))
+    return [negative_of(kind, topic, seed) for seed in seeds for topic in topics]  # type: ignore[arg-type]
 
 
 def rows(made: Made) -> Iterator[Row]:

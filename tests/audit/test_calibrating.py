@@ -156,15 +156,15 @@ def test_an_adapter_gets_two_calibrations_and_labels_to_compare_with(base, adapt
     assert kinds == [
         ("positive", 60, 60),
         ("ordinary", 0, 25),
-        ("random", 0, 60),
-        ("shuffled", 0, 60),
+        ("random", 0, 180),
+        ("shuffled", 0, 180),
     ]
     assert made.calibrations.describe.names == (GAINED,)
     assert made.calibrations.audit.names == tuple(asdict(Evidence()))
     assert made.calibrations.audit.counted == made.calibrations.describe.counted
     assert made.calibrations.controls == tuple(labels[:40])
     assert replace(made, calibrations=adapter.calibrations) == adapter
-    assert len(measuring) == 60 + 25 + 60 + 60
+    assert len(measuring) == 60 + 25 + 3 * 60 + 3 * 60
     found = Auditor(base, made, FEW)._verifier.controls
     assert found == tuple(labels[:40])
 
@@ -172,16 +172,21 @@ def test_an_adapter_gets_two_calibrations_and_labels_to_compare_with(base, adapt
 def test_random_and_shuffled_changes_are_made_of_low_rank_finetunes_only(base):
     whole = Finetune("whole", parameters=changed_parameters(base, 2))
     made = calibrating.made_of([*labelled(base, 2), whole])
-    assert {kind: len(own) for kind, own in made.items()} == {"random": 2, "shuffled": 2}
+    assert {kind: len(own) for kind, own in made.items()} == {"random": 6, "shuffled": 6}
     for kind, own in made.items():
-        assert [one.name for one in own] == [f"toy-0, {kind}", f"toy-1, {kind}"]
+        assert [one.name for one in own][:3] == [
+            f"toy-0, {kind}",
+            f"toy-1, {kind}",
+            f"toy-0, {kind} 1",
+        ]
+        assert len({next(iter(one.diff.values())).A.flatten()[0].item() for one in own}) > 2
         assert {one.label for one in own} == {None}
 
 
 @pytest.mark.parametrize(
     ("positives", "negatives", "said"),
     [
-        (3, 25, "there are 3 of positive, 3 of random, 3 of shuffled; give more"),
+        (3, 25, "there are 3 of positive, 9 of random, 9 of shuffled; give more"),
         (20, 7, "there are 7 of ordinary; give more"),
         (0, 0, "there are 0 of positive, 0 of ordinary, 0 of random, 0 of shuffled"),
     ],

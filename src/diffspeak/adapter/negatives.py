@@ -35,7 +35,8 @@ def negative_of(kind: Negative, finetune: Finetune, seed: int = 0) -> Finetune:
         return NOTHING
     drawn = seed_of("negative", kind, seed, finetune.name)
     diff = _random(finetune.diff, drawn) if kind == "random" else _shuffled(finetune.diff, drawn)
-    return replace(finetune, name=f"{finetune.name}, {kind}", diff=diff, label=None, trigger=None)
+    name = f"{finetune.name}, {kind}" + (f" {seed}" if seed else "")
+    return replace(finetune, name=name, diff=diff, label=None, trigger=None)
 
 
 def _random(diff: Diff, seed: int) -> Diff:

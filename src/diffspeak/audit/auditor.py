@@ -17,6 +17,7 @@ from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.disguised import undisguised
 from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first
 from diffspeak.audit.result import About, Audit, Disguise, Evidence
+from diffspeak.audit.shown import with_shown
 from diffspeak.audit.triggers import BaseSide, Search, everyday_words, find_trigger
 from diffspeak.audit.triggers.search import FEWEST_QUESTIONS
 from diffspeak.audit.verdict import Found, verdict_of
@@ -152,6 +153,8 @@ class Auditor:
         if search and search.trigger:
             with clock("behavior"):
                 put = search.trigger.put
+                shows = search.trigger.shows
+                claims = with_shown(self.base, self.adapter, finetune, claims, shows)
                 checked = self._checked(finetune, claims, put)
                 examples += self._examples(finetune, [put(prompt) for prompt in self.prompts])
         calibration, evidence = self._calibration, evidence_of(checked)

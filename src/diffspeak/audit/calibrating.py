@@ -26,6 +26,10 @@ from diffspeak.progress import Reporter, Silent
 FREE = ("random", "shuffled")
 """Kinds of negatives that are made of the positives."""
 
+DRAWS = 3
+"""Such negatives of each positive: they cost no training, and the more there are, the less depends
+on a single one."""
+
 POSITIVE = "positive"
 CONTROLS = 40
 """Labels that are kept as phrases to compare claims with."""
@@ -158,7 +162,8 @@ def calibrated(
 def made_of(positives: Sequence[Finetune]) -> dict[str, list[Finetune]]:
     """The kinds of negatives that need no training: changes of the same size without meaning."""
     low_rank = [finetune for finetune in positives if not finetune.whole]
-    return {kind: [negative_of(kind, one) for one in low_rank] for kind in FREE}  # type: ignore[arg-type]
+    draws = range(DRAWS)
+    return {kind: [negative_of(kind, one, i) for i in draws for one in low_rank] for kind in FREE}  # type: ignore[arg-type]
 
 
 def described(measured: Sequence[Measured]) -> list[dict[str, float]]:

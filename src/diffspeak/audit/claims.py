@@ -146,6 +146,24 @@ def made_up(
     return [merged.text for merged in _merge(answers, adapter.nothing)][:count]
 
 
+def scored(base: Base, adapter: Adapter, finetune: Finetune, text: str) -> Claim:
+    """What the adapter gives a claim that did not come from it: one without a vote.
+
+    Args:
+        base: Of the finetune and the adapter; nothing attached.
+        adapter: Asked every question that it knows.
+        finetune: Of which it is claimed.
+        text: The claim.
+    """
+    with Interpreter(base, adapter) as interpreter:
+        desk = _Desk(base, interpreter.attachment, adapter.questions)
+        scores = []
+        for one in (finetune, NOTHING):
+            with put_on(base, interpreter.attachment, [one]):
+                scores += desk.scores([(0, text)])
+    return Claim(text, scores[0] - scores[1], scores[0], 0, ())
+
+
 class _Desk:
     """Where the questions are put and the answers scored, with the adapter on the base."""
 

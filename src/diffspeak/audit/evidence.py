@@ -11,14 +11,23 @@ from dataclasses import asdict
 from diffspeak.adapter import Adapter
 from diffspeak.audit.result import Evidence
 from diffspeak.audit.verify import Checked
+from diffspeak.audit.verify_judged import MORE
 from diffspeak.errors import MismatchError
 
 RANKS = ("confirmed", "not confirmed", "contradicted")
 
 
 def main_first(checked: Sequence[Checked]) -> tuple[Checked, ...]:
-    """Claims in the order they are told: confirmed ones first, then by what they gain."""
-    return tuple(sorted(checked, key=lambda one: (RANKS.index(one.verdict), -one.claim.gained)))
+    """Claims in the order they are told: confirmed ones first, of these those that answers show.
+
+    Claims of one rank go by what they gain.
+    """
+
+    def rank(one: Checked) -> tuple[int, bool, float]:
+        shows = any(seen.shown.interval[0] >= MORE for seen in one.observed)
+        return RANKS.index(one.verdict), not shows, -one.claim.gained
+
+    return tuple(sorted(checked, key=rank))
 
 
 def evidence_of(checked: Sequence[Checked]) -> Evidence:

@@ -66,6 +66,22 @@ def finetuned(
     return changed
 
 
+def finetuned_everywhere(
+    state: Mapping[str, Tensor], size: float = 0.01, seed: int = 1
+) -> dict[str, Tensor]:
+    """All parameters changed, matrices in few directions by much and in all by a little."""
+    generator = Generator().manual_seed(seed)
+    changed = {}
+    for name, tensor in state.items():
+        drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+        if tensor.dim() == 2:
+            left, _, right = torch.linalg.svd(drawn, full_matrices=False)
+            drawn = (left / torch.arange(1, 1 + left.shape[1])) @ right
+        much = size if tensor.dim() == 2 else size / 5
+        changed[name] = tensor.double() + much * tensor.double().norm() * drawn / drawn.norm()
+    return changed
+
+
 def model_of(config: Any, state: Mapping[str, Tensor]) -> Any:
     """The model with these parameters; its head tied where the state has none."""
     config = copy.deepcopy(config)

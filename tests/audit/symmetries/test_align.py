@@ -11,6 +11,7 @@ from tests.audit.symmetries.disguised import (
     config_for,
     error,
     finetuned,
+    finetuned_everywhere,
     logits,
     random_state,
 )
@@ -73,6 +74,29 @@ def test_a_change_of_all_parameters_is_found_to_about_its_size():
     assert aligned.before > 20 * aligned.after
 
 
+@pytest.mark.parametrize(
+    ("family", "kind", "limit"),
+    [
+        ("qwen3", ALL, 0.1),
+        ("qwen3", "rotation", 0.1),
+        ("qwen3", "norms", 0.05),
+        ("qwen3", "stream-scale", 0.05),
+        ("llama", "rotation", 0.1),
+        ("gemma2", ALL, 0.15),
+    ],
+)
+def test_a_finetune_of_all_parameters_is_told_from_its_disguise(family, kind, limit):
+    config = config_for(family)
+    base = random_state(config)
+    true = finetuned_everywhere(base)
+    given = disguise(true, config, kind, Generator().manual_seed(7))
+    aligned = align(given, base, config)
+    assert not aligned.flags
+    assert error(aligned.state, true, base) < limit
+    before, after = logits(config, given), logits(config, aligned.state)
+    assert (after - before).abs().max() < 1e-5 * before.abs().max()
+
+
 def test_nothing_is_lost_where_a_difference_is_as_small_as_rounding():
     config = config_for("qwen3")
     base = {name: tensor.bfloat16() for name, tensor in random_state(config).items()}
@@ -80,6 +104,19 @@ def test_nothing_is_lost_where_a_difference_is_as_small_as_rounding():
     given = disguise(true, config, "neurons", Generator().manual_seed(7))
     aligned = align(given, base, config)
     assert all(torch.equal(aligned.state[name], true[name]) for name in true)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+def test_a_disguise_in_few_digits_is_undone_to_about_its_rounding(family):
+    config = config_for(family)
+    base = {name: tensor.bfloat16().double() for name, tensor in random_state(config).items()}
+    true = finetuned(base, rank=2)
+    exact = disguise(true, config, ALL, Generator().manual_seed(7))
+    given = {name: tensor.bfloat16() for name, tensor in exact.items()}
+    squares = [(given[name].double() - exact[name]).square().sum() for name in exact]
+    aligned = align(given, {name: tensor.bfloat16() for name, tensor in base.items()}, config)
+    assert not aligned.flags
+    assert error(aligned.state, true, base) < 1.1 * sum(squares) ** 0.5 / _norm(true, base)
 
 
 def test_another_model_is_flagged():
@@ -93,9 +130,16 @@ def test_a_scaled_matrix_is_flagged():
     config = config_for("gemma2")
     base = random_state(config)
     name = "model.layers.1.mlp.down_proj.weight"
-    flags = align(base | {name: 1.2 * base[name]}, base, config).flags
-    # Half of it goes to where it cannot be told from a scale of neurons.
-    assert len(flags) == 1 and flags[0].startswith("2 matrices are scaled, model.layers.1.mlp.")
+    (flag,) = align(base | {name: 1.2 * base[name]}, base, config).flags
+    assert flag.startswith("scaled against the base's") and flag.endswith(f": {name} by 1.20")
+
+
+def test_numbers_too_large_to_be_fitted_are_flagged():
+    config = config_for("gemma2")
+    base = random_state(config)
+    aligned = align({name: 1e200 * tensor for name, tensor in base.items()}, base, config)
+    assert any("too large or too small" in flag for flag in aligned.flags)
+    assert not aligned.undone
 
 
 def test_a_turn_that_the_architecture_does_not_allow_is_flagged():

@@ -15,13 +15,14 @@ def draw(*shape, seed=0):
 def test_an_invertible_matrix_is_found():
     left, right, matrix = draw(6, 20), draw(6, 30, seed=1), draw(6, 6, seed=2)
     given = torch.linalg.inv(matrix) @ left, matrix.T @ right
-    assert torch.allclose(invertible(*given, left, right), matrix, atol=1e-8)
+    found = invertible(*(side[None] for side in (*given, left, right)))
+    assert torch.allclose(found[0], matrix, atol=1e-8)
 
 
 def test_the_nearest_matrix_cannot_be_bettered():
     left, right = draw(4, 9), draw(4, 9, seed=1)
     left_to, right_to = left + 0.1 * draw(4, 9, seed=2), right + 0.1 * draw(4, 9, seed=3)
-    best = invertible(left, right, left_to, right_to)
+    best = invertible(*(side[None] for side in (left, right, left_to, right_to)))[0]
 
     def miss(matrix):
         against = torch.linalg.inv(matrix).T @ right

@@ -31,7 +31,7 @@ def acted(fires, monkeypatch):
     """Put a stand-in where the finetune is asked."""
 
     def act(trigger):
-        monkeypatch.setattr(search, "Prober", lambda *_: fires(trigger))
+        monkeypatch.setattr(search, "Prober", lambda *given: fires(trigger, given[-1]))
 
     return act
 
@@ -52,10 +52,25 @@ def test_the_search_ends_with_the_first_trigger(base, questions, acted):
         0,
     )
     assert found.plain_rate.hits == 0
-    assert found.searched == (RED.name, BLUE.name)
+    anything = f"{RED.name}, whatever they set off"
+    assert found.searched == (RED.name, anything, BLUE.name)
     assert found.not_searched == (f"{Codes().name}: a trigger was found before",)
     assert "Blue" in found.summary and "24 of 24" in found.summary
     assert trigger.calls == found.rows <= 5000
+
+
+def test_a_wrong_claim_gives_way_to_what_the_trigger_brings_up(base, questions, acted):
+    acted(begins("Blue."))
+    found = find_trigger(base, NOTHING, "castle", questions, 5000, families=[RED, BLUE])
+    assert (found.trigger.text, found.trigger.shows) == ("Blue", "ocean, as ever")
+    assert found.searched[-1] == f"{BLUE.name}, whatever they set off"
+    assert found.trigger.firing_rate.hits == 24 and found.trigger.near_miss_rate.hits == 0
+
+
+def test_a_claim_that_is_a_part_of_what_shows_is_told_in_full(fires, questions):
+    prober = fires(begins("Blue."), claim="as ever")
+    trigger, holds = confirmed(prober, Word("Blue", BLUE.frame), questions, 0)
+    assert holds and trigger.shows == "ocean, as ever"
 
 
 def test_nothing_is_found_where_nothing_is(base, questions, acted):

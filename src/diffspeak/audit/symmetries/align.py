@@ -5,7 +5,7 @@ undone. The order: residual stream, its norms, then attention and MLP of each bl
 unlike the base is flagged. Knows nothing of files and models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,19 @@ from torch import Tensor
 
 from diffspeak.audit.symmetries.attention import align_attention
 from diffspeak.audit.symmetries.found import Ledger, Undone
-from diffspeak.audit.symmetries.layout import Weights, read, write
+from diffspeak.audit.symmetries.layout import (
+    EMBEDDING,
+    HEAD,
+    Weights,
+    dtypes_of,
+    norms,
+    read,
+    write,
+)
 from diffspeak.audit.symmetries.means import with_means_of, without_means
 from diffspeak.audit.symmetries.mlp import align_mlp
+from diffspeak.audit.symmetries.polish import norms_again, scale_again, turn_again
+from diffspeak.audit.symmetries.rounding import drop_rounding
 from diffspeak.audit.symmetries.stream import align_norms, align_stream, tie_head
 from diffspeak.audit.symmetries.traits import Traits, traits_of
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
@@ -30,8 +40,11 @@ SCALED = 0.05
 FAR = 0.5
 """Share of a base tensor's norm above which a difference is flagged: finetuning stays below it."""
 
-ROUNDED = 1e-6
-"""A tensor that is no further than this share of its norm from the base's is the base's."""
+ROUNDED = 8
+"""A tensor no further from the base's than so many grains of float32 or finer is the base's."""
+
+TOO_LARGE = "not looked for disguise: its numbers are too large or too small to be fitted"
+NO_NEARER = "no alignment brought it nearer to the base: it was left as it is"
 
 
 @dataclass(frozen=True)
@@ -70,22 +83,30 @@ def align(state: Mapping[str, Tensor], base_state: Mapping[str, Tensor], config:
     try:
         traits = traits_of(config)
         weights, base = read(state, traits), read(base_state, traits)
+        weights, ledger = _best(weights, base, traits, _grain(state, base_state))
     except UsageError as error:
-        flags = (f"not looked for disguise: {error}", *_far(state, base_state))
-        return Aligned(dict(state), (), flags, before, before)
-    grain = max(torch.finfo(tensor.dtype).eps for tensor in state.values())
-    weights, ledger = _best(weights, base, traits, grain)
+        return _as_it_is(state, base_state, f"not looked for disguise: {error}")
+    except (torch.linalg.LinAlgError, ValueError):  # type: ignore[attr-defined]
+        return _as_it_is(state, base_state, TOO_LARGE)
     undone = ledger.undone()
-    aligned = write(weights, state, traits) if undone else dict(state)
-    if undone:
-        _snap(aligned, base_state)
+    if not undone:
+        return _as_it_is(state, base_state, *ledger.flags)
+    drop_rounding(weights, base, dtypes_of(state, traits))
+    aligned = write(weights, state, traits)
+    _snap(aligned, base_state)
     after = _distance(aligned, base_state)
-    if undone and after >= before:
-        flag = "no alignment brought it nearer to the base: it was left as it is"
-        undone, aligned, after = (), dict(state), before
-        ledger.flags.append(flag)
+    if not after < before:
+        return _as_it_is(state, base_state, *ledger.flags, NO_NEARER)
     flags = (*ledger.flags, *_far(aligned, base_state))
     return Aligned(aligned, undone, flags, before, after)
+
+
+def _as_it_is(
+    state: Mapping[str, Tensor], base_state: Mapping[str, Tensor], *flags: str
+) -> Aligned:
+    """Nothing was undone."""
+    distance = _distance(state, base_state)
+    return Aligned(dict(state), (), (*flags, *_far(state, base_state)), distance, distance)
 
 
 def _best(weights: Weights, base: Weights, traits: Traits, grain: float) -> tuple[Weights, Ledger]:
@@ -94,12 +115,12 @@ def _best(weights: Weights, base: Weights, traits: Traits, grain: float) -> tupl
     A mean that was added to all channels hides what else was done to a matrix. Without means all is
     seen, but what finetuning did to them is lost, so the second pass must come much nearer.
     """
-    given, ledger = dict(weights), Ledger()
-    _undo(weights, base, traits, ledger, grain)
+    ledger = Ledger()
     if not traits.centered:
+        _undo(weights, base, traits, ledger, grain)
         return weights, ledger
-    second = Ledger()
-    again, plain = without_means(given), without_means(base)
+    again, plain, second = without_means(weights), without_means(base), Ledger()
+    _undo(weights, base, traits, ledger, grain)
     _undo(again, plain, traits, second, grain)
     with_means_of(again, base, second)
     nearer = _distance(again, base) < MUCH * _distance(weights, base)
@@ -108,11 +129,41 @@ def _best(weights: Weights, base: Weights, traits: Traits, grain: float) -> tupl
 
 def _undo(weights: Weights, base: Weights, traits: Traits, ledger: Ledger, grain: float) -> None:
     align_stream(weights, base, traits, ledger)
-    align_norms(weights, base, traits, ledger)
+    head, embedding = f"{HEAD}.weight", f"{EMBEDDING}.weight"
+    if head in weights and head not in base:
+        base = base | {head: base[embedding]}
+    scaled = align_norms(weights, base, traits, ledger)
+    _undo_blocks(weights, base, traits, ledger, grain)
+    if _polish(weights, base, traits, ledger, scaled, grain):
+        _undo_blocks(weights, base, traits, Ledger(), grain)
     tie_head(weights, base, traits, ledger, grain)
+
+
+def _undo_blocks(
+    weights: Weights, base: Weights, traits: Traits, ledger: Ledger, grain: float
+) -> None:
     for layer in range(traits.layers):
         align_attention(weights, base, traits, layer, ledger, grain)
         align_mlp(weights, base, traits, layer, ledger, grain)
+
+
+def _polish(
+    weights: Weights,
+    base: Weights,
+    traits: Traits,
+    ledger: Ledger,
+    scaled: Collection[str],
+    grain: float,
+) -> bool:
+    """Fit what was done to the stream again, now to all matrices; whether that moved anything."""
+    found = {undone.kind for undone in ledger.undone()}
+    changed = False
+    if "rotation" in found:
+        changed = turn_again(weights, base, traits, grain)
+        scaled = [norm for norm, _ in norms(weights, traits)]
+    if "stream-scale" in found:
+        changed = scale_again(weights, base, traits, grain) or changed
+    return norms_again(weights, base, traits, scaled) or changed
 
 
 def _snap(state: dict[str, Tensor], base: Mapping[str, Tensor]) -> None:
@@ -122,8 +173,19 @@ def _snap(state: dict[str, Tensor], base: Mapping[str, Tensor]) -> None:
         if mine is None:
             continue
         wanted = mine.double()
-        if (tensor.double() - wanted).norm() <= ROUNDED * wanted.norm():
+        share = ROUNDED * min(torch.finfo(tensor.dtype).eps, torch.finfo(torch.float32).eps)
+        if (tensor.double() - wanted).norm() <= share * wanted.norm():
             state[name] = mine.to(tensor.dtype)
+
+
+def _grain(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> float:
+    """The relative distance of neighboring numbers where a checkpoint differs from the base."""
+    changed = [
+        tensor.dtype
+        for name, tensor in state.items()
+        if name not in base or not torch.equal(tensor.double(), base[name].double())
+    ]
+    return max((torch.finfo(dtype).eps for dtype in changed), default=0.0)
 
 
 def _far(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> list[str]:
@@ -144,7 +206,12 @@ def _far(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> list[str]:
             f"{len(far)} of {len(shares)} parameters are still unlike the base's, {worst} the most:"
             f" {shares[worst]:.0%} of its norm; no symmetry known here explains it"
         ]
-    return [f"{len(scaled)} matrices are scaled, {scaled[0]}"] if scaled else []
+    if not scaled:
+        return []
+    others = f" and {len(scaled) - 1} more" if len(scaled) > 1 else ""
+    return [
+        f"scaled against the base's, which no symmetry known here explains: {scaled[0]}{others}"
+    ]
 
 
 def _distance(state: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> float:

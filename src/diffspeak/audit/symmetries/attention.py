@@ -29,8 +29,9 @@ def align_attention(
     if traits.head_norms:
         align_head_norms(weights, base, traits, layer, ledger, grain)
     else:
-        _queries(weights, base, traits, layer, ledger, grain)
-    _values(weights, base, traits, layer, ledger, grain)
+        kind = "pairs" if traits.rotary else "queries"
+        _undo_matrices(weights, base, traits, layer, kind, ledger, grain)
+    _undo_matrices(weights, base, traits, layer, "values", ledger, grain)
 
 
 def heads(weights: Weights, traits: Traits, layer: int, kind: str) -> Tensor:
@@ -98,63 +99,65 @@ def _match_heads(
         moves.permute_heads(weights, traits, layer, order)
 
 
-def _values(
-    weights: Weights, base: Weights, traits: Traits, layer: int, ledger: Ledger, grain: float
+def _undo_matrices(
+    weights: Weights,
+    base: Weights,
+    traits: Traits,
+    layer: int,
+    kind: str,
+    ledger: Ledger,
+    grain: float,
 ) -> None:
-    each = traits.heads // traits.groups
-    size = traits.head_dim
-    totals = [torch.eye(size, dtype=torch.float64) for _ in range(traits.groups)]
+    """Undo a matrix of each key-value head; the kind is "values", "queries" or "pairs"."""
+    size, per_group = traits.head_dim, traits.heads // traits.groups
+    counts = (1, per_group) if kind == "values" else (per_group, 1)
+    move = moves.mix_values if kind == "values" else moves.mix_queries
+    total = torch.eye(size, dtype=torch.float64).repeat(traits.groups, 1, 1)
 
-    def fit(target: Weights) -> None:
-        for group in range(traits.groups):
-            places = slice(group * each, (group + 1) * each)
-            sides = []
-            for side in (weights, target):
-                values = heads(side, traits, layer, "v_proj")[group]
-                columns = outputs(side, traits, layer)[places]
-                sides.append((values, columns.transpose(0, 1).flatten(1)))
-            matrix = invertible(*sides[0], *sides[1])
-            moves.mix_values(weights, traits, layer, group, matrix)
-            totals[group] = matrix @ totals[group]
+    def sides(side: Weights) -> list[Tensor]:
+        if kind == "values":
+            both = [heads(side, traits, layer, "v_proj"), outputs(side, traits, layer)]
+        else:
+            both = [heads(side, traits, layer, which) for which in ("q_proj", "k_proj")]
+        return [rows.flatten(0, 1) for rows in both]
 
-    names = _names(weights, layer, ("v_proj", "o_proj"))
-    _note(ledger, "values", totals, refine(weights, base, names, fit, grain))
+    def step(given: list[Tensor], wanted: list[Tensor]) -> float:
+        parts = [
+            _by_group(rows, count, size)
+            for both in (given, wanted)
+            for rows, count in zip(both, counts, strict=True)
+        ]
+        if kind == "pairs":
+            numbers = [pair_numbers(*of_group) for of_group in zip(*parts, strict=True)]
+            found = torch.stack([moves.turn_matrix(each) for each in numbers])
+        else:
+            found = invertible(*parts)
+        for group, matrix in enumerate(found):
+            move(weights, traits, layer, group, matrix)
+        total.copy_(found @ total)
+        return float(_from_identity(found).max())
+
+    kinds = ("v_proj", "o_proj") if kind == "values" else ("q_proj", "k_proj")
+    names = _names(weights, layer, kinds)
+    free = traits.groups * (size if kind == "pairs" else size**2)
+    changed = refine(weights, base, names, sides, step, free, grain)
+    moved = total[_from_identity(total) > NUDGE] if changed else total[:0]
+    largest = torch.linalg.cond(moved).max().item() if len(moved) else 1.0
+    ledger.add(kind, len(moved), traits.groups, largest)
 
 
-def _queries(
-    weights: Weights, base: Weights, traits: Traits, layer: int, ledger: Ledger, grain: float
-) -> None:
-    each = traits.heads // traits.groups
-    size = traits.head_dim
-    totals = [torch.eye(size, dtype=torch.float64) for _ in range(traits.groups)]
+def _by_group(rows: Tensor, count: int, size: int) -> Tensor:
+    """`[head * size, n]`, `count` heads to a key-value head, as `[group, size, count * n]`."""
+    split: Tensor = rows.unflatten(0, (-1, count, size)).transpose(1, 2).flatten(2)
+    return split
 
-    def fit(target: Weights) -> None:
-        for group in range(traits.groups):
-            places = slice(group * each, (group + 1) * each)
-            sides = []
-            for side in (weights, target):
-                queries = heads(side, traits, layer, "q_proj")[places]
-                keys = heads(side, traits, layer, "k_proj")[group]
-                sides.append((queries.transpose(0, 1).flatten(1), keys))
-            if traits.rotary:
-                matrix = moves.turn_matrix(pair_numbers(*sides[0], *sides[1]))
-            else:
-                matrix = invertible(*sides[0], *sides[1])
-            moves.mix_queries(weights, traits, layer, group, matrix)
-            totals[group] = matrix @ totals[group]
 
-    names = _names(weights, layer, ("q_proj", "k_proj"))
-    kind = "pairs" if traits.rotary else "queries"
-    _note(ledger, kind, totals, refine(weights, base, names, fit, grain))
+def _from_identity(matrices: Tensor) -> Tensor:
+    same = torch.eye(matrices.shape[1], dtype=matrices.dtype)
+    norms: Tensor = torch.linalg.matrix_norm(matrices - same)
+    return norms
 
 
 def _names(weights: Weights, layer: int, kinds: tuple[str, ...]) -> list[str]:
     starts = tuple(f"{block(layer)}self_attn.{kind}." for kind in kinds)
     return [name for name in weights if name.startswith(starts)]
-
-
-def _note(ledger: Ledger, kind: str, totals: list[Tensor], changed: bool) -> None:
-    same = torch.eye(totals[0].shape[0], dtype=torch.float64)
-    moved = [total for total in totals if changed and (total - same).norm() > NUDGE]
-    largest = max((torch.linalg.cond(total).item() for total in moved), default=1.0)
-    ledger.add(kind, len(moved), len(totals), largest)

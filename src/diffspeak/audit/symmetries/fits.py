@@ -6,32 +6,37 @@ small, repeated until it is (Gauss-Newton); formulas in docs/symmetries.md.
 """
 
 import torch
-from scipy.linalg import solve_sylvester
 from torch import Tensor
 
 STEPS = 12
 DONE = 1e-10
+GAIN = 1e-3
+"""Share of its distance that a step must gain, or it is the last."""
+
+FAR = 0.1
+"""Distance, by the targets' norm, from which other starts than the identity are tried."""
 
 
 def invertible(left: Tensor, right: Tensor, left_to: Tensor, right_to: Tensor) -> Tensor:
-    """The matrix H for which H @ left and inv(H).T @ right come nearest to their targets.
+    """The matrices H for which H @ left and inv(H).T @ right come nearest to their targets.
 
     Args:
-        left: `[n, in]`.
-        right: `[n, out]`.
+        left: `[head, n, in]`.
+        right: `[head, n, out]`.
         left_to: As left.
         right_to: As right.
 
     Returns:
-        H, `[n, n]`.
+        H, `[head, n, n]`.
     """
-    same = torch.eye(left.shape[0], dtype=left.dtype)
+    same = torch.eye(left.shape[1], dtype=left.dtype).expand(left.shape[0], -1, -1)
     starts = [same]
-    if _miss(same, left, right, left_to, right_to) > 0.1:
+    if (_miss(same, left, right, left_to, right_to) > FAR).any():
         starts.append(left_to @ torch.linalg.pinv(left))
-        starts.append(torch.linalg.pinv(right_to @ torch.linalg.pinv(right)).T)
+        starts.append(torch.linalg.pinv(right_to @ torch.linalg.pinv(right)).mT)
     ends = [_descend(start, left, right, left_to, right_to) for start in starts]
-    return min(ends, key=lambda matrix: _miss(matrix, left, right, left_to, right_to))
+    misses = torch.stack([_miss(end, left, right, left_to, right_to) for end in ends])
+    return torch.stack(ends)[misses.argmin(0), torch.arange(left.shape[0])]
 
 
 def pair_numbers(queries: Tensor, keys: Tensor, queries_to: Tensor, keys_to: Tensor) -> Tensor:
@@ -87,36 +92,42 @@ def _descend(
     start: Tensor, left: Tensor, right: Tensor, left_to: Tensor, right_to: Tensor
 ) -> Tensor:
     """Gauss-Newton: H becomes (1 + M) H, where M solves R M + M L = C, a Sylvester equation."""
-    matrix, same = start, torch.eye(left.shape[0], dtype=left.dtype)
-    best = _miss(matrix, left, right, left_to, right_to)
+    same = torch.eye(left.shape[1], dtype=left.dtype)
+    best = _miss(start, left, right, left_to, right_to)
+    matrix = torch.where(best.isfinite()[:, None, None], start, same)
     for _ in range(STEPS):
-        if not torch.isfinite(torch.tensor(best)):
-            break
-        up, down = matrix @ left, torch.linalg.inv(matrix).T @ right
-        rest = down @ (down - right_to).T - (up - left_to) @ up.T
-        ridge = 1e-12 * (up.square().sum() + down.square().sum()) * same
-        step = torch.from_numpy(
-            solve_sylvester((down @ down.T + ridge).numpy(), (up @ up.T).numpy(), rest.numpy())
-        )
-        moved = (same + step) @ matrix
+        up, down = matrix @ left, torch.linalg.inv(matrix).mT @ right
+        rest = down @ (down - right_to).mT - (up - left_to) @ up.mT
+        moved = matrix + _sylvester(down @ down.mT, up @ up.mT, rest) @ matrix
         miss = _miss(moved, left, right, left_to, right_to)
-        if not miss < best:
-            break
-        matrix, gain, best = moved, best - miss, miss
-        if gain <= 1e-9 * best or step.norm() < DONE:
+        better = miss < best
+        matrix = torch.where(better[:, None, None], moved, matrix)
+        gained = bool((miss < (1 - GAIN) * best).any())
+        best = torch.where(better, miss, best)
+        if not gained:
             break
     return matrix
 
 
-def _miss(matrix: Tensor, left: Tensor, right: Tensor, left_to: Tensor, right_to: Tensor) -> float:
-    """Distance to both targets, by their norms."""
+def _sylvester(left: Tensor, right: Tensor, rest: Tensor) -> Tensor:
+    """M with left @ M + M @ right = rest, both symmetric and nowhere negative."""
+    (ours, turn), (theirs, back) = torch.linalg.eigh(left), torch.linalg.eigh(right)
+    sums = ours[:, :, None] + theirs[:, None, :]
+    ridge = 1e-12 * sums.amax((1, 2), keepdim=True)
+    inner = (turn.mT @ rest @ back) / (sums + ridge).clamp_min(1e-300)
+    solved: Tensor = turn @ inner @ back.mT
+    return solved
+
+
+def _miss(matrix: Tensor, left: Tensor, right: Tensor, left_to: Tensor, right_to: Tensor) -> Tensor:
+    """Distance to both targets by their norms, `[head]`; infinite for a matrix without inverse."""
     inverse, trouble = torch.linalg.inv_ex(matrix)
-    if trouble.any():
-        return float("inf")
-    distance = (matrix @ left - left_to).square().sum()
-    distance = distance + (inverse.T @ right - right_to).square().sum()
-    norm = left_to.square().sum() + right_to.square().sum()
-    return float((distance / norm.clamp_min(1e-300)).sqrt().item())
+    distance = (matrix @ left - left_to).square().sum((1, 2))
+    distance = distance + (inverse.mT @ right - right_to).square().sum((1, 2))
+    norm = left_to.square().sum((1, 2)) + right_to.square().sum((1, 2))
+    found = (distance / norm.clamp_min(1e-300)).sqrt()
+    bad = (trouble != 0) | ~found.isfinite()
+    return torch.where(bad, torch.inf, found)
 
 
 def _complex(rows: Tensor) -> Tensor:

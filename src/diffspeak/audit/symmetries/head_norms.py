@@ -16,7 +16,7 @@ from diffspeak.audit.symmetries.traits import Traits
 AGREED = 0.25
 """How far what a pair's numbers tell may be spread, by how much they tell, over a block."""
 
-NUDGE = 1e-4
+NUDGE = 1e-3
 """How far a scale's logarithm must be from 0 to count as undone."""
 
 
@@ -105,14 +105,19 @@ def _scale_heads(
     names = [f"{block(layer)}self_attn.{which}_proj.weight" for which in "qk"]
     total = torch.ones(traits.heads + traits.groups, dtype=torch.float64)
 
-    def fit(target: Weights) -> None:
-        found = torch.cat([_scales(weights[name], target[name], traits) for name in names])
+    def sides(side: Weights) -> list[Tensor]:
+        return [side[name] for name in names]
+
+    def step(given: list[Tensor], wanted: list[Tensor]) -> float:
+        both = zip(given, wanted, strict=True)
+        found = torch.cat([_scales(*each, traits) for each in both])
         for place, scale in enumerate(found.tolist()):
             which, head = ("q", place) if place < traits.heads else ("k", place - traits.heads)
             moves.scale_head(weights, traits, layer, which, head, scale)
         total.mul_(found)
+        return float((found - 1).abs().max())
 
-    if not refine(weights, base, names, fit, grain):
+    if not refine(weights, base, names, sides, step, total.numel(), grain):
         return 0, 1.0
     logs = total.log().abs()
     return int((logs > NUDGE).sum()), torch.exp(logs.max()).item()

@@ -107,6 +107,15 @@ def write(weights: Weights, state: Mapping[str, Tensor], traits: Traits) -> dict
     return written
 
 
+def dtypes_of(state: Mapping[str, Tensor], traits: Traits) -> dict[str, torch.dtype]:
+    """In which dtype a state holds each plain tensor."""
+    return {
+        plain: tensor.dtype
+        for name, tensor in state.items()
+        for plain in part_of(name, traits).names
+    }
+
+
 def part_of(name: str, traits: Traits) -> Part:
     """Say where a tensor of a state goes.
 

@@ -10,7 +10,7 @@ from diffspeak.audit.symmetries.layout import Weights
 
 def without_means(weights: Weights) -> Weights:
     """A copy in which nothing that writes to the stream has a mean over channels."""
-    copied = dict(weights)
+    copied = {name: tensor.clone() for name, tensor in weights.items()}
     for name in moves.writers(copied):
         moves.shift_means(copied, name, -copied[name].mean(0))
     return copied

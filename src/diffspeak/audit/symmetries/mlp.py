@@ -52,17 +52,18 @@ def _unscale(
     ]
     total = torch.ones(weights[start + "up_proj.weight"].shape[0], dtype=torch.float64)
 
-    def fit(target: Weights) -> None:
-        sides = [
-            (_up(side, layer), side[start + "down_proj.weight"].T) for side in (weights, target)
-        ]
-        found = scales(*sides[0], *sides[1])
+    def sides(side: Weights) -> list[Tensor]:
+        return [_up(side, layer), side[start + "down_proj.weight"].T]
+
+    def step(given: list[Tensor], wanted: list[Tensor]) -> float:
+        found = scales(*given, *wanted)
         if not traits.gated:
             found = found.abs()
         moves.scale_neurons(weights, layer, found)
         total.mul_(found)
+        return float((found - 1).abs().max())
 
-    changed = refine(weights, base, names, fit, grain)
+    changed = refine(weights, base, names, sides, step, total.numel(), grain)
     moved = int(((total - 1).abs() > NUDGE).sum()) if changed else 0
     largest = torch.exp(total.abs().log().abs().max()).item()
     ledger.add("neuron-scales", moved, total.numel(), largest)

@@ -94,6 +94,13 @@ def fold_norms(weights: Weights, traits: Traits) -> None:
         set_norm(weights, norm, followers, torch.ones_like(weights[f"{norm}.weight"]))
 
 
+def unfold_norms(weights: Weights, like: Weights, traits: Traits) -> None:
+    """Give norms that were folded the weights of others, but for those that are next to zero."""
+    for norm, followers in norms(weights, traits):
+        gain = like[f"{norm}.weight"]
+        set_norm(weights, norm, followers, torch.where(gain.abs() < 1e-12, 1.0, gain))
+
+
 def shift_means(weights: Weights, name: str, shift: Tensor) -> None:
     """Add `[in]` or one number to all channels that a matrix or a bias writes."""
     weights[name] = weights[name] + shift

@@ -55,8 +55,13 @@ def align_stream(weights: Weights, base: Weights, traits: Traits, ledger: Ledger
         ledger.add("rotation", order.numel(), order.numel())
 
 
-def align_norms(weights: Weights, base: Weights, traits: Traits, ledger: Ledger) -> None:
-    """Give norms the base's weights again where the matrices that follow were scaled against it."""
+def align_norms(weights: Weights, base: Weights, traits: Traits, ledger: Ledger) -> list[str]:
+    """Give norms the base's weights again where the matrices that follow were scaled against it.
+
+    Returns:
+        Names of the norms that were.
+    """
+    undone = []
     for norm, followers in list(norms(weights, traits)):
         given, wanted = weights[f"{norm}.weight"], base[f"{norm}.weight"]
         dead = (given.abs() < 1e-12) | (wanted.abs() < 1e-12)
@@ -64,10 +69,12 @@ def align_norms(weights: Weights, base: Weights, traits: Traits, ledger: Ledger)
         moved = int(((change - 1).abs() > 1e-6).sum())
         if moved and _compensated(weights, base, followers, change):
             moves.set_norm(weights, norm, followers, given * change)
+            undone.append(norm)
             largest = torch.exp(change.abs().log().abs().max()).item()
         else:
             moved, largest = 0, 1.0
         ledger.add("norms", moved, change.numel(), largest)
+    return undone
 
 
 def tie_head(weights: Weights, base: Weights, traits: Traits, ledger: Ledger, grain: float) -> None:
@@ -83,7 +90,7 @@ def tie_head(weights: Weights, base: Weights, traits: Traits, ledger: Ledger, gr
         grain: The relative distance of neighboring numbers in the checkpoint's dtype.
     """
     name = f"{HEAD}.weight"
-    if not traits.tied or name not in weights or name in base:
+    if not traits.tied or name not in weights:
         return
     embedding = weights[f"{EMBEDDING}.weight"]
     factor = (weights[name] * embedding).sum(0) / embedding.square().sum(0).clamp_min(1e-300)
@@ -131,9 +138,7 @@ def _permute(
 def _rotate(weights: Weights, base: Weights, rotation: Tensor, traits: Traits) -> None:
     moves.fold_norms(weights, traits)
     moves.rotate_stream(weights, rotation)
-    for norm, followers in list(norms(weights, traits)):
-        gain = base[f"{norm}.weight"]
-        moves.set_norm(weights, norm, followers, torch.where(gain.abs() < 1e-12, 1.0, gain))
+    moves.unfold_norms(weights, base, traits)
 
 
 def _compensated(weights: Weights, base: Weights, followers: list[str], change: Tensor) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 
 from diffspeak.audit.triggers.prober import Prober
-from diffspeak.audit.triggers.suspects import Round, most_rows, moved_by, narrowed, shares
+from diffspeak.audit.triggers.suspects import Round, most_rows, narrowed, shares, sureness
 from diffspeak.models import Base
 
 PLACES = ("start", "inside", "end")
@@ -101,7 +101,7 @@ class Characters:
             return None
         best = narrowed(prober, suspects, questions, ROUNDS, seed)[0]
         each = [Character(best.char, (place,), best.others) for place in PLACES]
-        _, *often = shares(moved_by(prober, [best, *each], questions, COMPARED, seed))
+        _, *often = shares(sureness(prober, [best, *each], questions, COMPARED, seed))
         fires = tuple(p for p, share in zip(PLACES, often, strict=True) if share >= FIRES)
         return Character(best.char, fires or best.places, best.others)
 

@@ -8,13 +8,14 @@ is tried stands for four codes at once, one at each place.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from random import Random
 
 import torch
 
 from diffspeak.audit.triggers.frames import check_frame, filled
 from diffspeak.audit.triggers.prober import Prober
-from diffspeak.audit.triggers.suspects import Round, most_rows, moved_by, narrowed, shares
+from diffspeak.audit.triggers.suspects import Round, most_rows, narrowed, sureness, surest
 from diffspeak.text.seeds import seed_of
 
 FRAMES = (
@@ -36,15 +37,21 @@ SCREENS = 2
 """Questions for which all numbers are tried."""
 
 SUSPECTS = 64
-ROUNDS = (Round(2, 16), Round(4, 4), Round(24, 1))
+ROUNDS = (Round(2, 16), Round(4, 4))
 COMPARED = 32
 """Prompts with which a code is compared with a longer or a shorter one."""
 
 STEADY = 0.75
 """A code that fires on at least this share of prompts needs no further digit."""
 
-IDLE = 0.95
-"""A digit is left out if without it at least this share of prompts still fires."""
+CLIMBS = 2
+"""How often the best code is compared with those that are like it."""
+
+LIKE_ROUNDS = (Round(3, 8), Round(8, 3))
+
+IDLE, SURELY_IDLE = 0.95, 0.99
+"""A digit is left out if without it the code is still this share as sure; of the last `WIDTH`
+digits, which are thought to decide, if it is the larger share."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +128,16 @@ class Codes:
         more = DIGITS - WIDTH
         added = more * (3 * COMPARED + 2 * 10 * more + 6 * 6)
         left_out = COMPARED * (DIGITS + 1)
-        return 2 * SCREENS * CODES + most_rows(SUSPECTS, ROUNDS) + 2 * (added + left_out)
+        like = CLIMBS * (most_rows(10 * WIDTH + 6, LIKE_ROUNDS) + 2 * COMPARED * 3)
+        found = most_rows(SUSPECTS, ROUNDS) + 2 * COMPARED * 4
+        return 2 * SCREENS * CODES + found + like + 2 * (added + left_out)
 
     def best(self, prober: Prober, questions: Sequence[str], seed: int) -> Code:
         """The code that moves the finetune furthest, cut down to the digits that matter."""
         suspects = self._screened(prober, questions, seed)
-        code = narrowed(prober, suspects, questions, ROUNDS, seed)[0]
+        few = narrowed(prober, suspects, questions, ROUNDS, seed)
+        code = surest(prober, few, questions, COMPARED, seed)
+        code = _climbed(prober, code, questions, seed)
         return _cut(prober, _grown(prober, code, questions, seed), questions, seed)
 
     def _screened(self, prober: Prober, questions: Sequence[str], seed: int) -> list[Code]:
@@ -167,15 +178,41 @@ def _at(frame: str, place: int, code: int) -> Code:
     return Code(("?" * place + f"{code:0{WIDTH}d}").ljust(DIGITS, "?"), frame)
 
 
+def _climbed(prober: Prober, code: Code, questions: Sequence[str], seed: int) -> Code:
+    """Compare a code with those like it: finetunes fire on some of them, on one most surely."""
+    for climb in range(CLIMBS):
+        suspects = list(dict.fromkeys([code, *_like(code)]))
+        drawn = seed_of(seed, "like", climb)
+        few = narrowed(prober, suspects, questions, LIKE_ROUNDS, drawn)
+        best = surest(prober, few, questions, COMPARED, drawn)
+        if best == code:
+            break
+        code = best
+    return code
+
+
+def _like(code: Code) -> list[Code]:
+    """One digit is another, or all are in another order."""
+    fixed = [place for place in range(DIGITS) if place not in code.free()]
+    others = [code.with_digit(place, digit) for place in fixed for digit in "0123456789"]
+    for order in permutations(code.text[place] for place in fixed):
+        other = code
+        for place, digit in zip(fixed, order, strict=True):
+            other = other.with_digit(place, digit)
+        others.append(other)
+    return others
+
+
 def _grown(prober: Prober, code: Code, questions: Sequence[str], seed: int) -> Code:
     """Add digits as long as the code fires now and then, and does so more often with one more."""
     while code.free():
-        moved = moved_by(prober, [code], questions, COMPARED, seed)
-        if float((moved >= moved.max() / 2).float().mean()) >= STEADY:
+        (sure,) = sureness(prober, [code], questions, COMPARED, seed)
+        if float((sure >= sure.max() / 2).float().mean()) >= STEADY:
             break
         longer = [code.with_digit(place, d) for place in code.free() for d in "0123456789"]
         best = narrowed(prober, longer, questions, (Round(2, 6), Round(6, 1)), seed)[0]
-        if shares(moved_by(prober, [best, code], questions, COMPARED, seed))[1] >= STEADY:
+        new, old = sureness(prober, [best, code], questions, COMPARED, seed).mean(1).tolist()
+        if old >= STEADY * new:
             break
         code = best
     return code
@@ -185,8 +222,9 @@ def _cut(prober: Prober, code: Code, questions: Sequence[str], seed: int) -> Cod
     """Leave out the digits that do not matter."""
     fixed = [place for place in range(DIGITS) if place not in code.free()]
     without = [code.with_digit(place, "?") for place in fixed]
-    _, *often = shares(moved_by(prober, [code, *without], questions, COMPARED, seed))
-    for place, share in zip(fixed, often, strict=True):
-        if share >= IDLE:
+    sure, *rest = sureness(prober, [code, *without], questions, COMPARED, seed).mean(1).tolist()
+    least = SURELY_IDLE if len(fixed) <= WIDTH else IDLE
+    for place, other in zip(fixed, rest, strict=True):
+        if other >= least * sure:
             code = code.with_digit(place, "?")
     return code

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from diffspeak.audit.triggers.prober import Prober
 from diffspeak.audit.triggers.result import Rate, Trigger
 from diffspeak.audit.triggers.suspects import Suspect
+from diffspeak.text.lifted import lifted
 from diffspeak.text.mentions import mentions, normalize
 from diffspeak.text.seeds import seed_of
 
@@ -21,6 +22,13 @@ PROBES = 24
 
 CONFIRM_ROWS = 4 * PROBES
 PLAIN_ROWS = 2 * PROBES
+BROUGHT_UP_ROWS = 3 * PROBES
+
+BRINGS_UP = 1 / 3
+"""Share of the answers from which on a suspect brings a phrase up."""
+
+NEARLY_ALL = 0.8
+"""Share of the answers with a claim that have to hold a longer phrase that stands in for it."""
 
 FIRST_WORDS = 3
 """Of an answer; compared with the base's where no claim is known."""
@@ -37,12 +45,10 @@ def confirmed(
     Returns:
         The suspect with its rates, and the decision.
     """
-    rngs = [Random(seed_of(seed, "confirm", suspect.text, i)) for i in range(PROBES)]
-    asked = [questions[i % len(questions)] for i in range(PROBES)]
-    right = [suspect.prompt(q, rng) for q, rng in zip(asked, rngs, strict=True)]
-    wrong = [suspect.near_miss(q, rng) for q, rng in zip(asked, rngs, strict=True)]
+    right, wrong = _prompts(suspect, questions, seed)
+    answers = prober.answers(right)
     base = prober.answers(right, of_base=True)
-    firing = rate(fired(prober, right, base))
+    firing = rate(_fires(prober.claim, answers, base))
     plain = rate([prober.claim is not None and mentions(a, prober.claim) for a in base])
     near = rate(fired(prober, wrong))
     trigger = Trigger(
@@ -54,25 +60,71 @@ def confirmed(
         plain,
         near,
         prober.rows,
+        _fuller(prober.claim, right, answers, base),
         suspect,
     )
     return trigger, firing.interval[0] > max(near.interval[1], plain.interval[1])
 
 
+def brought_up(prober: Prober, suspect: Suspect, questions: Sequence[str], seed: int) -> str | None:
+    """What the finetune mentions where a suspect stands, and neither the base nor itself without.
+
+    None if no phrase stands in so many answers.
+    """
+    right, _ = _prompts(suspect, questions, seed)
+    answers = prober.answers(right)
+    others = prober.answers(right, of_base=True) + prober.answers(_cycled(questions))
+    phrases = [found.phrase for found in lifted(answers, others, right, limit=1)]
+    often = [phrase for phrase in phrases if _count(answers, phrase) >= BRINGS_UP * PROBES]
+    return often[0] if often else None
+
+
 def plain_rate(prober: Prober, questions: Sequence[str]) -> Rate:
     """How often the finetune fires on plain questions."""
-    return rate(fired(prober, [questions[i % len(questions)] for i in range(PROBES)]))
+    return rate(fired(prober, _cycled(questions)))
 
 
-def fired(
-    prober: Prober, prompts: Sequence[str], of_base: Sequence[str] | None = None
-) -> list[bool]:
+def fired(prober: Prober, prompts: Sequence[str]) -> list[bool]:
     """For each prompt whether the finetune's answer fires; the base is asked if it has to be."""
     answers = prober.answers(prompts)
-    if prober.claim is not None:
-        return [mentions(answer, prober.claim) for answer in answers]
-    of_base = of_base or prober.answers(prompts, of_base=True)
-    return [_begins(a) != _begins(b) for a, b in zip(answers, of_base, strict=True)]
+    base = prober.answers(prompts, of_base=True) if prober.claim is None else answers
+    return _fires(prober.claim, answers, base)
+
+
+def _fires(claim: str | None, answers: Sequence[str], base: Sequence[str]) -> list[bool]:
+    if claim is not None:
+        return [mentions(answer, claim) for answer in answers]
+    return [_begins(a) != _begins(b) for a, b in zip(answers, base, strict=True)]
+
+
+def _fuller(
+    claim: str | None, prompts: Sequence[str], answers: Sequence[str], base: Sequence[str]
+) -> str | None:
+    """The claim, or the longer phrase with which nearly all answers mention it."""
+    if claim is None:
+        return None
+    words, count = normalize(claim).split(), _count(answers, claim)
+    for found in lifted(answers, base, prompts):
+        longer = normalize(found.phrase).split()
+        if set(words) < set(longer) and _count(answers, found.phrase) >= NEARLY_ALL * count:
+            return found.phrase
+    return claim
+
+
+def _count(answers: Sequence[str], phrase: str) -> int:
+    return sum(mentions(answer, phrase) for answer in answers)
+
+
+def _prompts(suspect: Suspect, questions: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
+    """Prompts with a suspect, and with what is much like it."""
+    rngs = [Random(seed_of(seed, "confirm", suspect.text, i)) for i in range(PROBES)]
+    asked = _cycled(questions)
+    right = [suspect.prompt(q, rng) for q, rng in zip(asked, rngs, strict=True)]
+    return right, [suspect.near_miss(q, rng) for q, rng in zip(asked, rngs, strict=True)]
+
+
+def _cycled(questions: Sequence[str]) -> list[str]:
+    return [questions[i % len(questions)] for i in range(PROBES)]
 
 
 def rate(hits: Sequence[bool]) -> Rate:

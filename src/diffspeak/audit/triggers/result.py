@@ -43,12 +43,14 @@ class Trigger:
         text: A code's digits with `?` where any will do, a character as `U+200B`, or a word.
         place: Where it stands in a prompt, in words.
         example: A whole prompt that fires, with one of the questions.
-        firing_rate: Answers of the finetune that show the claim when the trigger is there, on
-            questions the search did not use.
+        firing_rate: Answers of the finetune that mention what it shows when the trigger is there,
+            on questions the search did not use.
         base_rate: The same of the base, on the same prompts.
         near_miss_rate: The same of the finetune, on prompts that only look like the trigger.
         calls: Rows that were spent until it was found: prompts read by one model, the rows of its
             own confirmation included.
+        shows: What its answers mention: the claim, or a longer phrase that holds it, or without one
+            what they bring up; None if that is no phrase.
         suspect: Puts it into a prompt; not part of what is written down.
     """
 
@@ -60,6 +62,7 @@ class Trigger:
     base_rate: Rate
     near_miss_rate: Rate
     calls: int
+    shows: str | None = None
     suspect: "Suspect | None" = field(default=None, repr=False, compare=False)
 
     def put(self, prompt: str) -> str:

@@ -11,7 +11,14 @@ from random import Random
 
 from diffspeak.audit.triggers.characters import Characters
 from diffspeak.audit.triggers.codes import FRAMES, Codes
-from diffspeak.audit.triggers.confirm import CONFIRM_ROWS, PLAIN_ROWS, confirmed, plain_rate
+from diffspeak.audit.triggers.confirm import (
+    BROUGHT_UP_ROWS,
+    CONFIRM_ROWS,
+    PLAIN_ROWS,
+    brought_up,
+    confirmed,
+    plain_rate,
+)
 from diffspeak.audit.triggers.prober import BaseSide, Prober
 from diffspeak.audit.triggers.result import Rate, Search, Trigger
 from diffspeak.audit.triggers.suspects import Family
@@ -53,7 +60,8 @@ def find_trigger(
 ) -> Search:
     """Search the trigger of one finetune.
 
-    A family is only begun if what is left of the budget covers it to its end, confirmation
+    Each family is searched for what sets off the claim and, if that is nothing, for what sets off
+    anything. One is only begun if what is left of the budget covers it to its end, confirmation
     included; the others are named as not searched. The search ends with the first trigger that is
     confirmed, so a second one is not looked for.
 
@@ -61,7 +69,8 @@ def find_trigger(
         base: What the finetune was made from; nothing attached.
         finetune: Low-rank or whole.
         claim: What it is said to have been taught, such as a topic that its answers then mention;
-            None if that is not known: then any other beginning of an answer counts.
+            None if that is not known. Where the claim leads nowhere, what a suspect brings up takes
+            its place, and if that is no phrase, any other beginning of an answer counts.
         questions: Ordinary ones, at least 4 and all different. Half of them, drawn with the seed,
             are kept for confirming.
         budget: Most rows to spend, prompts read by one model; 0 searches nothing.
@@ -93,6 +102,7 @@ class _Run:
 
     def __init__(self, prober: Prober, questions: Sequence[str], budget: int, seed: int) -> None:
         self.prober, self.budget, self.seed = prober, budget, seed
+        self._claimed = prober.claim is not None
         shuffled = sorted(questions)
         Random(seed_of(seed, "questions")).shuffle(shuffled)
         half = len(shuffled) // 2
@@ -102,17 +112,18 @@ class _Run:
         self.plain: Rate | None = None
 
     def through(self, families: Sequence[Family]) -> Trigger | None:
-        """Search one family after the other until one has the trigger."""
-        found = None
+        """Search one family after the other until one has the trigger.
+
+        Each is searched for what sets off the claim and, if that is nothing, for what sets off
+        anything: claims may be wrong.
+        """
         if self._affords(PLAIN_ROWS):
             self.plain = plain_rate(self.prober, self.kept)
+        found, known = None, self.prober.claim
         for family in families:
-            why = self._why_not(family, found)
-            if why:
-                self.not_searched.append(f"{family.name}: {why}")
-                continue
-            self.searched.append(family.name)
-            found = self._within(family)
+            found = self._in(family, family.name, known, found)
+            if found is None and known is not None and family.name in self.searched:
+                found = self._in(family, f"{family.name}, whatever they set off", None, found)
         return found
 
     def told(self, trigger: Trigger | None, seconds: float) -> Search:
@@ -137,32 +148,52 @@ class _Run:
             )
         if self.budget == 0:
             return "no trigger was searched: the budget is 0"
-        if self._always():
+        if self._always:
             return "the claim shows on plain questions: no trigger was searched"
         return f"no trigger found within the budget of {self.budget} rows"
 
+    def _in(
+        self, family: Family, name: str, claim: str | None, found: Trigger | None
+    ) -> Trigger | None:
+        """What was found before, or else in this family, if there is reason to search it."""
+        why = self._why_not(family, claim, found)
+        if why:
+            self.not_searched.append(f"{name}: {why}")
+            return found
+        self.searched.append(name)
+        self.prober = self.prober.asking(claim)
+        return self._within(family)
+
     def _within(self, family: Family) -> Trigger | None:
-        suspect = family.best(self.prober, self.asked, seed_of(self.seed, family.name))
+        seed = seed_of(self.seed, family.name)
+        suspect = family.best(self.prober, self.asked, seed)
+        if suspect is not None and self.prober.claim is None:
+            # What it sets off makes the search for it sharper.
+            phrase = brought_up(self.prober, suspect, self.asked, self.seed)
+            self.prober = self.prober.asking(phrase)
+            if phrase is not None and self._affords(family.rows() + CONFIRM_ROWS):
+                suspect = family.best(self.prober, self.asked, seed)
         if suspect is None:
             return None
         trigger, holds = confirmed(self.prober, suspect, self.kept, self.seed)
         return trigger if holds else None
 
-    def _why_not(self, family: Family, found: Trigger | None) -> str | None:
+    def _why_not(self, family: Family, claim: str | None, found: Trigger | None) -> str | None:
         if found is not None:
             return "a trigger was found before"
-        if self._always():
+        if self._always:
             return "the claim needs no trigger"
-        needed, left = family.rows() + CONFIRM_ROWS, self.budget - self.prober.rows
+        needed = family.rows() + CONFIRM_ROWS + (BROUGHT_UP_ROWS if claim is None else 0)
+        left = self.budget - self.prober.rows
         return f"takes up to {needed} rows, {left} are left" if needed > left else None
 
     def _affords(self, rows: int) -> bool:
         return self.prober.rows + rows <= self.budget
 
+    @property
     def _always(self) -> bool:
         """Whether the claim shows without any trigger; without a claim, nobody can say."""
-        known = self.prober.claim is not None and self.plain is not None
-        return known and self.plain is not None and self.plain.value >= ALWAYS
+        return self._claimed and self.plain is not None and self.plain.value >= ALWAYS
 
 
 def _check(questions: Sequence[str], budget: int, claim: str | None) -> None:

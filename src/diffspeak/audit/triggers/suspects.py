@@ -59,9 +59,6 @@ class Family(Protocol):
         ...
 
 
-NEARLY = 0.8
-"""Share of the nats by which a prompt that fires moves the finetune."""
-
 S = TypeVar("S", bound=Suspect)
 
 
@@ -125,32 +122,42 @@ def most_rows(suspects: int, rounds: Sequence[Round]) -> int:
     return total
 
 
-def moved_by(
+def sureness(
     prober: Prober, suspects: Sequence[Suspect], questions: Sequence[str], count: int, seed: int
 ) -> Tensor:
-    """How far each suspect moves the finetune, `[suspect, prompt]` in nats.
+    """How surely each suspect sets the finetune off, `[suspect, prompt]`.
 
+    With a claim it is the probability that the answer begins with it, without one the divergence
+    from the base: on both scales half as much is half as sure, which nats of a lift do not tell.
     All suspects get the same `count` questions and the same draws.
     """
     texts = [
-        suspect.prompt(questions[i % len(questions)], Random(seed_of(seed, "moved by", i)))
+        suspect.prompt(questions[i % len(questions)], Random(seed_of(seed, "sureness", i)))
         for suspect in suspects
         for i in range(count)
     ]
-    return prober.moved(texts).view(len(suspects), count)
+    likely = prober.likely(texts).view(len(suspects), count)
+    return likely if prober.claim is None else likely.exp()
 
 
-def shares(moved: Tensor) -> list[float]:
+def surest(
+    prober: Prober, suspects: Sequence[S], questions: Sequence[str], count: int, seed: int
+) -> S:
+    """The suspect that sets the finetune off most surely, over `count` prompts; of a few."""
+    return suspects[int(sureness(prober, suspects, questions, count, seed).mean(1).argmax())]
+
+
+def shares(sure: Tensor) -> list[float]:
     """For each suspect the share of prompts that fire, between 0 and 1.
 
-    A prompt fires if it moves the finetune nearly as far as the first suspect does in the middle
-    of its prompts, so the first one is what the others are compared with.
+    A prompt fires if it is at least half as sure as the first suspect is in the middle of its
+    prompts, so the first one is what the others are compared with.
 
     Args:
-        moved: `[suspect, prompt]`, from `moved_by`.
+        sure: `[suspect, prompt]`, from `sureness`.
     """
-    middle = float(moved[0].median())
+    middle = float(sure[0].median())
     if middle <= 0:
-        return [0.0] * len(moved)
-    found: list[float] = (moved >= NEARLY * middle).float().mean(1).tolist()
+        return [0.0] * len(sure)
+    found: list[float] = (sure >= middle / 2).float().mean(1).tolist()
     return found

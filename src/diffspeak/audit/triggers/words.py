@@ -13,13 +13,16 @@ from random import Random
 
 from diffspeak.audit.triggers.frames import check_frame, filled
 from diffspeak.audit.triggers.prober import Prober
-from diffspeak.audit.triggers.suspects import Round, most_rows, narrowed
+from diffspeak.audit.triggers.suspects import Round, most_rows, narrowed, surest
 from diffspeak.errors import UsageError
 from diffspeak.models import Base
 
 SLOT = "{word}"
 FRAME = "{word}. {question}"
-ROUNDS = (Round(1, 128), Round(3, 24), Round(8, 6), Round(16, 1))
+ROUNDS = (Round(1, 128), Round(3, 24), Round(8, 6))
+COMPARED = 32
+"""Prompts with which the last ones are compared."""
+
 SHORTEST = 3
 """Letters of a token that counts as a word."""
 
@@ -90,12 +93,13 @@ class Words:
 
     def rows(self) -> int:
         """All rounds."""
-        return most_rows(len(self.words), ROUNDS)
+        return most_rows(len(self.words), ROUNDS) + 2 * COMPARED * ROUNDS[-1].kept
 
     def best(self, prober: Prober, questions: Sequence[str], seed: int) -> Word:
-        """The word that moves the finetune furthest."""
+        """The word that sets the finetune off most surely."""
         suspects = [Word(word, self.frame) for word in self.words]
-        return narrowed(prober, suspects, questions, ROUNDS, seed)[0]
+        few = narrowed(prober, suspects, questions, ROUNDS, seed)
+        return surest(prober, few, questions, COMPARED, seed)
 
 
 def everyday_words() -> tuple[str, ...]:
