@@ -73,7 +73,7 @@ Budget = Annotated[
         "--budget",
         min=0,
         metavar="ROWS",
-        help="Most prompts that the search for a trigger reads for a finetune, 12000 if none is "
+        help="Most prompts that the search for a trigger reads for a finetune, 30000 if none is "
         "given; 0 skips it.",
     ),
 ]
