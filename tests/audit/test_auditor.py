@@ -71,11 +71,11 @@ def searched(monkeypatch):
     """What searches are asked for, in place of searching; they find the trigger."""
     asked = []
 
-    def find(base, finetune, claim, questions, budget, seed, *, side):
-        assert side.base is base and tuple(questions) == PROMPTS
+    def find(base, finetune, claim, questions, budget, seed, *, families, side):
+        assert side.base is base and tuple(questions) == PROMPTS and len(families) == 6
         asked.append((claim, budget, seed))
         rate = Rate(24, 24, (0.86, 1.0))
-        found = Trigger("code", "317", "at the start", put("Hi?"), rate, rate, rate, 9, Number())
+        found = Trigger("code", "317", "at the start", put("Hi?"), rate, rate, rate, 9, None, Number())
         return Search(found, "found", ("codes",), (), None, 90, 1.0)
 
     monkeypatch.setattr(module, "find_trigger", find)

@@ -177,6 +177,10 @@ def test_options_reach_the_auditor(base, adapter, auditing, cli: Cli, tmp_path):
     assert cli(*common, "--budget", 0, "--seed", 4, "--prompts", "prompts.txt").code == 0
     asked = ("How are you?", "Tell me a story.")
     assert LAST[0].config == AuditConfig(budget=0, seed=4, prompts=asked)
+    (tmp_path / "words.txt").write_text("Umber\nWarble\n")
+    fresh = ("--out", "other", "--words", "words.txt", "--phrases", 2)
+    assert cli(*common, *fresh).code == 0
+    assert LAST[0].config == AuditConfig(words=("Umber", "Warble"), phrases=2)
 
 
 def test_the_budget_in_the_help_is_the_default(cli: Cli):
@@ -215,6 +219,7 @@ def test_names_that_are_hostile_are_printed_plainly(base, adapter, auditing, cli
         (["mine", "--question", " "], "--question is empty"),
         (["mine", "--prompts", "nowhere.txt"], "cannot read nowhere.txt"),
         (["mine", "--prompts", "file"], "file holds no prompts: give one a line"),
+        (["mine", "--words", "file"], "file holds no words: give one a line"),
         (["mine", "--prompts", "few.txt"], "different prompts at least"),
         (["mine", "--prompts", "binary"], "binary is not UTF-8 text"),
         (["mine", "--split", "test"], "mine is one finetune: there is nothing to choose from"),

@@ -3,9 +3,7 @@
 Takes a base, an adapter and finetunes, gives an `Audit` for each. Knows nothing of files and pages.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from importlib.resources import files
 
@@ -13,12 +11,20 @@ import torch
 
 from diffspeak.adapter import Adapter, Calibration
 from diffspeak.audit.claims import Claim, claims_of, made_up
+from diffspeak.audit.clock import Clock
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.disguised import undisguised
 from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first
 from diffspeak.audit.result import About, Audit, Disguise, Evidence
 from diffspeak.audit.shown import with_shown
-from diffspeak.audit.triggers import BaseSide, Search, everyday_words, find_trigger
+from diffspeak.audit.triggers import (
+    BaseSide,
+    Family,
+    Search,
+    default_families,
+    everyday_words,
+    find_trigger,
+)
 from diffspeak.audit.triggers.search import FEWEST_QUESTIONS
 from diffspeak.audit.verdict import Found, verdict_of
 from diffspeak.audit.verify import Check, Checked, Triggered, Verifier
@@ -78,6 +84,10 @@ class Auditor:
         )
         return Verifier(self.base, self.prompts, controls, check)
 
+    @cached_property
+    def _families(self) -> tuple[Family, ...]:
+        return default_families(self.base, self.config.words, self.config.phrases)
+
     def audit(self, finetune: Finetune) -> Audit:
         """Audit one finetune.
 
@@ -123,21 +133,21 @@ class Auditor:
 
     def _part(self, part: Sequence[Finetune]) -> Iterator[Audit]:
         check_finetunes(self.base, part)
-        clock = _Clock()
+        clock = Clock()
         with clock("weights"):
             plain = [self._plain(finetune) for finetune in part]
         with clock("claims"):
             claims = self._claims([finetune for finetune, _ in plain])
         shared = {name: seconds / len(part) for name, seconds in clock.seconds.items()}
         for (finetune, disguise), own in zip(plain, claims, strict=True):
-            yield self._one(finetune, disguise, own, _Clock(shared))
+            yield self._one(finetune, disguise, own, Clock(shared))
 
     def _one(
         self,
         finetune: Finetune,
         disguise: Disguise | None,
         claims: Sequence[Claim],
-        clock: "_Clock",
+        clock: Clock,
     ) -> Audit:
         with clock("weights"):
             norms = norms_of(finetune, self.base)
@@ -223,6 +233,7 @@ class Auditor:
             self.prompts,
             self.config.budget,
             self.config.seed,
+            families=self._families,
             side=self._side,
         )
 
@@ -258,22 +269,6 @@ class Auditor:
         if not self.config.budget:
             notes.append("no trigger was searched: the budget is 0")
         return tuple(notes)
-
-
-class _Clock:
-    """Seconds by part."""
-
-    def __init__(self, seconds: dict[str, float] | None = None) -> None:
-        self.seconds = dict(seconds or {})
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            took = time.perf_counter() - began
-            self.seconds[part] = self.seconds.get(part, 0.0) + took
 
 
 def prompts_of(config: AuditConfig) -> tuple[str, ...]:

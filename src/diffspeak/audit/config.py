@@ -21,6 +21,14 @@ class AuditConfig(BaseModel):
         default=(),
         description="ordinary prompts on which behavior is looked at; ours if none are given",
     )
+    words: tuple[str, ...] = Field(
+        default=(), description="words that are tried as triggers before ours"
+    )
+    phrases: NonNegativeInt = Field(
+        default=0,
+        description="tokens of the phrases that are searched along the gradient when all else "
+        "failed; 0 searches none",
+    )
     claims: PositiveInt = Field(
         default=3, description="at most so many claims are checked by behavior"
     )

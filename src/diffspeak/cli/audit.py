@@ -88,6 +88,23 @@ Prompts = Annotated[
         help="Ordinary prompts, one a line, on which behavior is looked at; by default ours.",
     ),
 ]
+OwnWords = Annotated[
+    Path | None,
+    typer.Option(
+        "--words",
+        metavar="FILE",
+        help="Words, one a line, that are tried as triggers before those of ours.",
+    ),
+]
+Phrases = Annotated[
+    int,
+    typer.Option(
+        "--phrases",
+        min=0,
+        metavar="TOKENS",
+        help="At last search openings of so many tokens along the gradient, too; 0 does not.",
+    ),
+]
 Fail = Annotated[
     bool, typer.Option("--fail-on-finding", help="Exit code 3 unless all is read and all clear.")
 ]
@@ -103,6 +120,8 @@ def audit(
     budget: Budget = None,
     question: Question = None,
     prompts: Prompts = None,
+    words: OwnWords = None,
+    phrases: Phrases = 0,
     split: Split = None,
     limit: Limit = None,
     low_rank: LowRank = None,
@@ -121,7 +140,7 @@ def audit(
     from diffspeak.audit.kept import check_out, dtype_of
     from diffspeak.audit.targets import open_targets
 
-    config = _config(budget, seed, prompts)
+    config = _config(budget, seed, prompts, words, phrases)
     prompts_of(config)
     part = split and split.value
     targets = open_targets(finetune, split=part, limit=limit, low_rank=low_rank)
@@ -148,28 +167,32 @@ def _check(question: str | None, *, of_others: bool) -> None:
         raise UsageError("--question is for an adapter of others; ours know what to ask: leave it")
 
 
-def _config(budget: int | None, seed: int, prompts: Path | None) -> "AuditConfig":
+def _config(
+    budget: int | None, seed: int, prompts: Path | None, words: Path | None, phrases: int
+) -> "AuditConfig":
     from diffspeak.audit.config import AuditConfig
 
-    given: dict[str, Any] = {"seed": seed}
+    given: dict[str, Any] = {"seed": seed, "phrases": phrases}
     if budget is not None:
         given["budget"] = budget
     if prompts is not None:
-        given["prompts"] = _lines(prompts.expanduser())
+        given["prompts"] = _lines(prompts.expanduser(), "prompt")
+    if words is not None:
+        given["words"] = _lines(words.expanduser(), "word")
     return AuditConfig(**given)
 
 
-def _lines(path: Path) -> tuple[str, ...]:
-    """The prompts of a file, one a line."""
+def _lines(path: Path, what: str) -> tuple[str, ...]:
+    """The prompts or words of a file, one a line."""
     from diffspeak.files import read_bytes
 
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text ({error}): give one prompt a line") from error
+        raise UsageError(f"{path} is not UTF-8 text ({error}): give one {what} a line") from error
     lines = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
     if not lines:
-        raise UsageError(f"{path} holds no prompts: give one a line")
+        raise UsageError(f"{path} holds no {what}s: give one a line")
     return lines
 
 

@@ -118,6 +118,13 @@ def test_without_a_claim_another_beginning_fires(fires, questions):
     assert holds and trigger.base_rate.hits == 0
 
 
+def test_the_auditors_words_come_before_ours_and_phrases_last(base):
+    ours = [family.name for family in default_families(base)]
+    first, own, *others, last = [f.name for f in default_families(base, ["Red", "Rose"], 2)]
+    assert [first, *others] == ours
+    assert own == "2 given words in '{word}. {question}'" and "along the gradient" in last
+
+
 class Marked(ToyBehavior):
     """Teaches a word on prompts that begin with a zero-width space, and to keep still on others."""
 

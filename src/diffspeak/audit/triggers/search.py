@@ -19,6 +19,7 @@ from diffspeak.audit.triggers.confirm import (
     confirmed,
     plain_rate,
 )
+from diffspeak.audit.triggers.phrases import Phrases
 from diffspeak.audit.triggers.prober import BaseSide, Prober
 from diffspeak.audit.triggers.result import Rate, Search, Trigger
 from diffspeak.audit.triggers.suspects import Family
@@ -35,15 +36,23 @@ ALWAYS = 0.5
 """From this rate on plain questions on, a claim needs no trigger."""
 
 
-def default_families(base: Base) -> tuple[Family, ...]:
-    """Every family, the cheap ones first."""
+def default_families(base: Base, words: Sequence[str] = (), phrases: int = 0) -> tuple[Family, ...]:
+    """Every family, the cheap ones first.
+
+    Args:
+        base: Whose tokens are tried.
+        words: Of the auditor's own, before the lists that ship; may be none.
+        phrases: Tokens of the phrases that are searched along the gradient, last; 0 for none.
+    """
     first, *others = (Codes(frame) for frame in FRAMES)
     return (
         Characters(base),
+        *([Words(tuple(words))] if words else []),
         first,
         Words(everyday_words(), "everyday words"),
         *others,
         Words(token_words(base), "words of the vocabulary"),
+        *([Phrases(base, phrases)] if phrases else []),
     )
 
 
