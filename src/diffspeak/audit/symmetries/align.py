@@ -87,6 +87,7 @@ def align(state: Mapping[str, Tensor], base_state: Mapping[str, Tensor], config:
     except UsageError as error:
         return _as_it_is(state, base_state, f"not looked for disguise: {error}")
     except (torch.linalg.LinAlgError, ValueError):  # type: ignore[attr-defined]
+        # The assignment of scores that are not numbers is a ValueError.
         return _as_it_is(state, base_state, TOO_LARGE)
     undone = ledger.undone()
     if not undone:

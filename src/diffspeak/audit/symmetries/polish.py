@@ -21,6 +21,7 @@ from diffspeak.audit.symmetries.channels import (
 )
 from diffspeak.audit.symmetries.layout import EMBEDDING, HEAD, POSITIONS, Weights, norms
 from diffspeak.audit.symmetries.refine import NOISE
+from diffspeak.audit.symmetries.rounding import FEW
 from diffspeak.audit.symmetries.traits import Traits
 
 ROUNDING = 2 * NOISE
@@ -47,7 +48,8 @@ def turn_again(weights: Weights, base: Weights, traits: Traits, grain: float) ->
     pairs = [products(given[name], wanted[name]) for name in _some(moves.readers(given))]
     pairs += [products(given[name].T, wanted[name].T) for name in _some(_written(given))]
     tables = given[f"{EMBEDDING}.weight"], given[f"{HEAD}.weight"]
-    fit = turn_to_axes(*tables) if traits.tied else turn
+    # In few digits rows tell more than two tables, each with a rounding of its own.
+    fit = turn_to_axes(*tables) if traits.tied and grain < FEW else turn
     rotation = nearest(pairs, fit, ROUNDING * grain)
     if _is_same(rotation):
         return False
