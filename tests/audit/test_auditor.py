@@ -71,11 +71,13 @@ def searched(monkeypatch):
     """What searches are asked for, in place of searching; they find the trigger."""
     asked = []
 
-    def find(base, finetune, claim, questions, budget, seed, *, families, side):
+    def find(base, finetune, claim, questions, budget, seed, *, families, side, borne_out):
         assert side.base is base and tuple(questions) == PROMPTS and len(families) == 6
         asked.append((claim, budget, seed))
         rate = Rate(24, 24, (0.86, 1.0))
-        found = Trigger("code", "317", "at the start", put("Hi?"), rate, rate, rate, 9, None, Number())
+        found = Trigger(
+            "code", "317", "at the start", put("Hi?"), rate, rate, rate, 9, None, Number()
+        )
         return Search(found, "found", ("codes",), (), None, 90, 1.0)
 
     monkeypatch.setattr(module, "find_trigger", find)

@@ -4,23 +4,24 @@ Takes a base, an adapter and finetunes, gives an `Audit` for each. Knows nothing
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.resources import files
 
 import torch
 
 from diffspeak.adapter import Adapter, Calibration
-from diffspeak.audit.claims import Claim, claims_of, made_up
+from diffspeak.audit.claims import Claim, claims_of, made_up, scored
 from diffspeak.audit.clock import Clock
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.disguised import undisguised
 from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first
 from diffspeak.audit.result import About, Audit, Disguise, Evidence
-from diffspeak.audit.shown import with_shown
+from diffspeak.audit.shown import borne_out, with_shown
 from diffspeak.audit.triggers import (
     BaseSide,
     Family,
     Search,
+    Trigger,
     default_families,
     everyday_words,
     find_trigger,
@@ -235,7 +236,15 @@ class Auditor:
             self.config.seed,
             families=self._families,
             side=self._side,
+            borne_out=partial(self._borne_out, finetune),
         )
+
+    def _borne_out(self, finetune: Finetune, trigger: Trigger) -> bool:
+        def speaks_for(phrase: str) -> Evidence:
+            claim = scored(self.base, self.adapter, finetune, phrase)
+            return evidence_of(self._verifier.verify(finetune, [claim]))
+
+        return borne_out(trigger, speaks_for, self._calibration)
 
     def _examples(self, finetune: Finetune, prompts: Sequence[str]) -> tuple[Quote, ...]:
         asked = prompts[:EXAMPLES]

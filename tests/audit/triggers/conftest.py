@@ -12,11 +12,6 @@ class Fires:
     def __init__(self, trigger: Callable[[str], float], claim: str | None = "ocean") -> None:
         self.trigger, self.claim, self.rows = trigger, claim, 0
 
-    def asking(self, claim):
-        other = Fires(self.trigger, claim)
-        other.rows = self.rows
-        return other
-
     def moved(self, texts):
         self.rows += 2 * len(texts)
         return torch.tensor([7.0 * self.trigger(text) for text in texts])

@@ -84,12 +84,6 @@ class Prober:
         self._attachment, self._finetune = attachment, finetune
         self.tail = _first_tokens(side.base, claim) if claim is not None else ()
 
-    def asking(self, claim: str | None) -> "Prober":
-        """The same for another claim; its rows are counted on."""
-        other = Prober(self.side, self._attachment, self._finetune, claim)
-        other.rows = self.rows
-        return other
-
     def moved(self, texts: Sequence[str]) -> Tensor:
         """How far each prompt moves the finetune from the base, `[prompt]` in nats."""
         if self.claim is None:

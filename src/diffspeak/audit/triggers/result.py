@@ -90,6 +90,7 @@ class Search:
         rows: Prompts read by one model; what the base said already to an earlier search is not
             among them.
         seconds: Of this process.
+        doubted: What sets the finetune off too, but nothing else speaks for what it brings up.
     """
 
     trigger: Trigger | None
@@ -99,3 +100,4 @@ class Search:
     plain_rate: Rate | None
     rows: int
     seconds: float
+    doubted: tuple[Trigger, ...] = ()

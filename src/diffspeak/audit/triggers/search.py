@@ -6,7 +6,9 @@ assume (see each), nothing of how the finetune was made.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from random import Random
 
 from diffspeak.audit.triggers.characters import Characters
@@ -22,7 +24,7 @@ from diffspeak.audit.triggers.confirm import (
 from diffspeak.audit.triggers.phrases import Phrases
 from diffspeak.audit.triggers.prober import BaseSide, Prober
 from diffspeak.audit.triggers.result import Rate, Search, Trigger
-from diffspeak.audit.triggers.suspects import Family
+from diffspeak.audit.triggers.suspects import Family, Suspect
 from diffspeak.audit.triggers.words import Words, everyday_words, token_words
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import Finetune
@@ -31,6 +33,8 @@ from diffspeak.text.seeds import seed_of
 
 FEWEST_QUESTIONS = 4
 """Half of them search, half confirm."""
+
+BorneOut = Callable[[Trigger], bool]
 
 ALWAYS = 0.5
 """From this rate on plain questions on, a claim needs no trigger."""
@@ -66,6 +70,7 @@ def find_trigger(
     *,
     families: Sequence[Family] | None = None,
     side: BaseSide | None = None,
+    borne_out: BorneOut | None = None,
 ) -> Search:
     """Search the trigger of one finetune.
 
@@ -86,6 +91,9 @@ def find_trigger(
         seed: Of all that is drawn.
         families: What to search, in this order; all of ours if not given.
         side: Of the same base, to share what the base says between finetunes.
+        borne_out: Asked about a trigger that was not searched for by the claim: does anything else
+            speak for it? Many a finetune has an odd word that sets something off. Nothing is on the
+            base when it is asked. What it denies is passed over; by default nothing is.
 
     Raises:
         UsageError: Too few questions, a negative budget or an empty claim.
@@ -97,28 +105,46 @@ def find_trigger(
         raise MismatchError("the answers kept are of another base: give a BaseSide of this one")
     families = default_families(base) if families is None else families
     began = time.perf_counter()
-    attachment = attach_to(base.model)
-    try:
-        run = _Run(Prober(side, attachment, finetune, claim), questions, budget, seed)
-        trigger = run.through(families)
-    finally:
-        attachment.detach()
+    run = _Run(side, finetune, claim, questions, budget, seed, borne_out)
+    trigger = run.through(families)
     return run.told(trigger, time.perf_counter() - began)
 
 
 class _Run:
     """One search on its way."""
 
-    def __init__(self, prober: Prober, questions: Sequence[str], budget: int, seed: int) -> None:
-        self.prober, self.budget, self.seed = prober, budget, seed
-        self._claimed = prober.claim is not None
+    def __init__(
+        self,
+        side: BaseSide,
+        finetune: Finetune,
+        claim: str | None,
+        questions: Sequence[str],
+        budget: int,
+        seed: int,
+        borne_out: BorneOut | None,
+    ) -> None:
+        self.side, self.finetune, self.claim = side, finetune, claim
+        self.budget, self.seed, self.borne_out = budget, seed, borne_out
         shuffled = sorted(questions)
         Random(seed_of(seed, "questions")).shuffle(shuffled)
         half = len(shuffled) // 2
         self.asked, self.kept = shuffled[:half], shuffled[half:]
         self.searched: list[str] = []
         self.not_searched: list[str] = []
+        self.doubted: list[Trigger] = []
         self.plain: Rate | None = None
+        self.rows = 0
+
+    @contextmanager
+    def _asking(self, claim: str | None) -> Iterator[Prober]:
+        """Within this context the finetune can be asked; elsewhere nothing is on the base."""
+        attachment = attach_to(self.side.base.model)
+        prober = Prober(self.side, attachment, self.finetune, claim)
+        try:
+            yield prober
+        finally:
+            self.rows += prober.rows
+            attachment.detach()
 
     def through(self, families: Sequence[Family]) -> Trigger | None:
         """Search one family after the other until one has the trigger.
@@ -127,12 +153,13 @@ class _Run:
         anything: claims may be wrong.
         """
         if self._affords(PLAIN_ROWS):
-            self.plain = plain_rate(self.prober, self.kept)
-        found, known = None, self.prober.claim
+            with self._asking(self.claim) as prober:
+                self.plain = plain_rate(prober, self.kept)
+        found = None
         for family in families:
-            found = self._in(family, family.name, known, found)
-            if found is None and known is not None and family.name in self.searched:
-                found = self._in(family, f"{family.name}, whatever they set off", None, found)
+            found = self._in(family, family.name, self.claim, found)
+            if found is None and self.claim is not None and family.name in self.searched:
+                found = self._in(family, f"{family.name}, whatever they set off", None, None)
         return found
 
     def told(self, trigger: Trigger | None, seconds: float) -> Search:
@@ -143,8 +170,9 @@ class _Run:
             tuple(self.searched),
             tuple(self.not_searched),
             self.plain,
-            self.prober.rows,
+            self.rows,
             seconds,
+            tuple(self.doubted),
         )
 
     def summary(self, trigger: Trigger | None) -> str:
@@ -170,22 +198,32 @@ class _Run:
             self.not_searched.append(f"{name}: {why}")
             return found
         self.searched.append(name)
-        self.prober = self.prober.asking(claim)
-        return self._within(family)
-
-    def _within(self, family: Family) -> Trigger | None:
-        seed = seed_of(self.seed, family.name)
-        suspect = family.best(self.prober, self.asked, seed)
-        if suspect is not None and self.prober.claim is None:
-            # What it sets off makes the search for it sharper.
-            phrase = brought_up(self.prober, suspect, self.asked, self.seed)
-            self.prober = self.prober.asking(phrase)
-            if phrase is not None and self._affords(family.rows() + CONFIRM_ROWS):
-                suspect = family.best(self.prober, self.asked, seed)
-        if suspect is None:
+        trigger = self._best(family, claim)
+        if trigger and claim is None and self.borne_out and not self.borne_out(trigger):
+            self.doubted.append(trigger)
             return None
-        trigger, holds = confirmed(self.prober, suspect, self.kept, self.seed)
-        return trigger if holds else None
+        return trigger
+
+    def _best(self, family: Family, claim: str | None) -> Trigger | None:
+        """The family's trigger, if its best suspect is confirmed."""
+        seed = seed_of(self.seed, family.name)
+        with self._asking(claim) as prober:
+            suspect = family.best(prober, self.asked, seed)
+            if suspect is None:
+                return None
+            if claim is None:
+                claim = brought_up(prober, suspect, self.asked, self.seed)
+            if claim is None:
+                return self._confirmed(prober, suspect)
+        with self._asking(claim) as prober:
+            # What it sets off makes the search for it sharper.
+            if prober.claim != self.claim and self._affords(family.rows() + CONFIRM_ROWS):
+                suspect = family.best(prober, self.asked, seed) or suspect
+            return self._confirmed(prober, suspect)
+
+    def _confirmed(self, prober: Prober, suspect: Suspect) -> Trigger | None:
+        trigger, holds = confirmed(prober, suspect, self.kept, self.seed)
+        return replace(trigger, calls=self.rows + prober.rows) if holds else None
 
     def _why_not(self, family: Family, claim: str | None, found: Trigger | None) -> str | None:
         if found is not None:
@@ -193,16 +231,17 @@ class _Run:
         if self._always:
             return "the claim needs no trigger"
         needed = family.rows() + CONFIRM_ROWS + (BROUGHT_UP_ROWS if claim is None else 0)
-        left = self.budget - self.prober.rows
+        left = self.budget - self.rows
         return f"takes up to {needed} rows, {left} are left" if needed > left else None
 
     def _affords(self, rows: int) -> bool:
-        return self.prober.rows + rows <= self.budget
+        return self.rows + rows <= self.budget
 
     @property
     def _always(self) -> bool:
         """Whether the claim shows without any trigger; without a claim, nobody can say."""
-        return self._claimed and self.plain is not None and self.plain.value >= ALWAYS
+        known = self.claim is not None and self.plain is not None
+        return known and self.plain is not None and self.plain.value >= ALWAYS
 
 
 def _check(questions: Sequence[str], budget: int, claim: str | None) -> None:
