@@ -181,3 +181,16 @@ def test_what_does_not_belong_together_is_refused():
 
 def _norm(true, base):
     return sum((true[n] - base[n]).square().sum().item() for n in true) ** 0.5
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+def test_a_finetune_that_changed_half_of_what_there_was_is_not_taken_for_a_turned_one(family):
+    config = config_for(family)
+    base, drawn = random_state(config), Generator().manual_seed(3)
+    far = {
+        name: tensor + 0.5 * tensor.std() * torch.randn(tensor.shape, generator=drawn)
+        for name, tensor in base.items()
+        if tensor.dim() == 2
+    }
+    aligned = align(base | far, base, config)
+    assert aligned.undone == () and aligned.after == aligned.before

@@ -43,8 +43,13 @@ FAR = 0.5
 ROUNDED = 8
 """A tensor no further from the base's than so many grains of float32 or finer is the base's."""
 
+CLEARLY = 0.9
+"""A change of the whole stream counts if it leaves less than this of the difference: it has so many
+parameters that any difference shrinks a little by it."""
+
+STREAM = {"rotation", "stream-scale"}
+
 TOO_LARGE = "not looked for disguise: its numbers are too large or too small to be fitted"
-NO_NEARER = "no alignment brought it nearer to the base: it was left as it is"
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,9 @@ def align(state: Mapping[str, Tensor], base_state: Mapping[str, Tensor], config:
     aligned = write(weights, state, traits)
     _snap(aligned, base_state)
     after = _distance(aligned, base_state)
-    if not after < before:
-        return _as_it_is(state, base_state, *ledger.flags, NO_NEARER)
+    least = CLEARLY if STREAM & {one.kind for one in undone} else 1.0
+    if not after < least * before:
+        return _as_it_is(state, base_state, *ledger.flags)
     flags = (*ledger.flags, *_far(aligned, base_state))
     return Aligned(aligned, undone, flags, before, after)
 
