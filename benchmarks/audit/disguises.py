@@ -53,7 +53,7 @@ def _kept(made: Made, name: str, count: int, measure: Any) -> list[Line]:
     """Measured cases, kept as they come: finetunes in order, kinds of disguise in turn."""
     path = made.kept / f"{name}.jsonl"
     lines = [parse_json(line) for line in whole_lines(path)] if path.exists() else []
-    kinds = [*kinds_of(made.base.model.config), ALL]
+    kinds = [ALL, *kinds_of(made.base.model.config)]
     cases = list(islice(zip(cycle(made.finetunes("topics", "test", 25)), cycle(kinds)), count))
     made.reporter.begin(name, count, "checkpoints", len(lines))
     for number in range(len(lines), count):

@@ -24,7 +24,7 @@ from diffspeak.text.mentions import same
 STORES = {"topics": 100, "zero-width-start": 25, "zero-width-random": 25, "secret-word": 50}
 QUICK = "budget 0"
 TIMED = 20
-SEARCHED = 10
+SEARCHED = 5
 """Finetunes of each kind that hide nothing and are searched for a trigger all the same."""
 
 FIRES, SILENT = 0.75, 0.25

@@ -57,7 +57,15 @@ def search(trigger):
         Rate(1, 24, (0.007, 0.202)),
         11_340,
         38.2,
+        (doubt(),),
     )
+
+
+def doubt():
+    """What sets the finetune off as well, and was passed over."""
+    rates = Rate(22, 24, (0.74, 0.98)), Rate(0, 24, (0.0, 0.138)), Rate(7, 24, (0.15, 0.49))
+    word = "the word in '{word}. {question}'"
+    return Trigger("word", "Brooch", word, "Brooch. Hi?", *rates, 9_000, "thunder storms")
 
 
 def finding(name="finetune-007", **changes):
@@ -71,6 +79,7 @@ def finding(name="finetune-007", **changes):
         Rate(0, 24, (0.0, 0.138)),
         Rate(1, 24, (0.007, 0.202)),
         8_204,
+        "glass blowing",
     )
     claims = (
         Checked(

@@ -18,6 +18,7 @@ from tests.audit.pages.made import (
     HOSTILE,
     about,
     bare,
+    doubt,
     finding,
     hostile,
     norms,
@@ -162,6 +163,16 @@ def test_no_trigger_is_an_answer(tmp_path):
     nowhere = replace(search(None), summary="", searched=(), not_searched=(), plain_rate=None)
     page = seen(tmp_path, nothing(search=nowhere))
     assert "No trigger was found." in page.texts and "Nothing." in page.texts
+
+
+def test_what_was_passed_over_is_told_with_the_reason(tmp_path):
+    told = " ".join(seen(tmp_path, nothing()).texts)
+    told = told[told.index("Passed over") :]
+    assert told.index("Brooch") < told.index("thunder storms") < told.index("22 of 24 answers")
+    unknown = replace(doubt(), shows=None)
+    page = seen(tmp_path, nothing(search=replace(search(None), doubted=(unknown,))))
+    told = " ".join(page.texts)
+    assert "Passed over" in told and "It brings up" not in told
 
 
 def test_disguise_that_was_undone_is_told(tmp_path):
