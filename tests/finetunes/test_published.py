@@ -194,6 +194,15 @@ def test_what_does_not_fit_is_refused_by_name(base, tmp_path, change, error, mes
     assert "changed.pt" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "content", [b"\x80\x05.", b"\x80\x02]q\x00.", b"PK\x03\x04", b"", b"\0" * 99]
+)
+def test_a_file_of_any_bytes_is_refused_in_words(base, tmp_path, content):
+    (tmp_path / "odd.pt").write_bytes(content)
+    with pytest.raises(CorruptFileError if content[:1] in b"\x80P" and content else UsageError):
+        load_finetune(tmp_path / "odd.pt", base)
+
+
 def test_a_broken_file_and_a_broken_index_are_refused(base, folder):
     path = folder / "weight-diffs" / "0.pt"
     path.write_bytes(path.read_bytes()[:200])

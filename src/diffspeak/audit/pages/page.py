@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from diffspeak.audit.kept import PAGE
 from diffspeak.audit.pages.figures import Bar, bar, heat_map
 from diffspeak.audit.pages.looks import write_page
 from diffspeak.audit.pages.words import DISGUISES, EVIDENCE, KINDS, TRIGGERS, character_name
@@ -17,7 +18,6 @@ from diffspeak.audit.triggers import Search
 from diffspeak.audit.verify import Observed
 
 NAME = "audit"
-PAGE = f"{NAME}.html"
 
 POSITIVE = "positive"
 """The kind, in a calibration, of finetunes that were taught something."""
