@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.audit.made import Made
+from benchmarks.audit.whole import median
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.symmetries import ALL, align, disguise, kinds_of
@@ -39,10 +40,8 @@ def rows(made: Made) -> Iterator[Row]:
     )
     worst = max(lines, key=lambda line: line["error"])
     yield Row(f"disguised checkpoints: largest error ({worst['kind']})", worst["error"], len(lines))
-    seconds = sorted(line["took"] for line in lines)
-    yield Row(
-        "disguised checkpoints: seconds to align, median", seconds[len(seconds) // 2], len(lines)
-    )
+    middle, interval = median([line["took"] for line in lines])
+    yield Row("disguised checkpoints: seconds to align, median", middle, len(lines), interval)
     whole = _kept(made, "disguised audits", AUDITED, _agrees)
     yield rate("disguised audits: same verdict, claim and trigger", [x["same"] for x in whole], 1.0)
     blind = [line["blind"] for line in whole]

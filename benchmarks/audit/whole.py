@@ -6,8 +6,10 @@ gives rows of the table.
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from scipy.stats import binom
 
 from benchmarks.audit.made import NEGATIVES, Made
 from diffspeak.adapter.negatives import negative_of
@@ -151,5 +153,15 @@ def _confirmed(line: Line) -> bool:
 
 
 def _seconds(name: str, lines: Sequence[Line], aim: float) -> Row:
-    middle: Callable[[Sequence[float]], float] = statistics.median
-    return Row(name, middle([line["took"] for line in lines]), len(lines), None, aim, below=True)
+    middle, interval = median([line["took"] for line in lines])
+    return Row(f"{name}, median", middle, len(lines), interval, aim, below=True)
+
+
+def median(values: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """The median, with its 95% interval by order statistics."""
+    ordered, count = sorted(values), len(values)
+    low = int(binom.ppf(0.025, count, 0.5))
+    return statistics.median(ordered), (
+        ordered[max(0, low - 1)],
+        ordered[min(count - 1, count - low)],
+    )
