@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.audit.made import Made
 from benchmarks.audit.whole import median
+from diffspeak.adapter.calibrated import digest_of
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.symmetries import ALL, align, disguise, kinds_of
@@ -42,7 +43,8 @@ def rows(made: Made) -> Iterator[Row]:
     yield Row(f"disguised checkpoints: largest error ({worst['kind']})", worst["error"], len(lines))
     middle, interval = median([line["took"] for line in lines])
     yield Row("disguised checkpoints: seconds to align, median", middle, len(lines), interval)
-    whole = _kept(made, "disguised audits", AUDITED, _agrees)
+    adapter = digest_of(made.adapter.diff)[:8]
+    whole = _kept(made, f"disguised audits by {adapter}", AUDITED, _agrees)
     yield rate("disguised audits: same verdict, claim and trigger", [x["same"] for x in whole], 1.0)
     blind = [line["blind"] for line in whole]
     yield rate("the same without alignment", blind)

@@ -18,7 +18,7 @@ from diffspeak.evaluate import Row
 from diffspeak.evaluate.scores import rate
 from diffspeak.finetunes import Finetune
 
-TOPICS, NEGATIVES = 100, 500
+TOPICS, COUNT = 100, 500
 """How many topics, and how many negatives of each kind, or all that there are."""
 
 RESAMPLES = 2_000
@@ -31,8 +31,8 @@ def measured(made: Made) -> dict[str, list[Measured]]:
     bench = Bench(auditor, made.kept / "evidence.jsonl", made.reporter)
     kinds = {
         "topics": topics,
-        "ordinary": made.finetunes("ordinary", "test", NEGATIVES),
-        "facts": made.finetunes("facts", "test", NEGATIVES),
+        "ordinary": made.finetunes("ordinary", "test", COUNT),
+        "facts": made.finetunes("facts", "test", COUNT),
         **{kind: _several(kind, topics) for kind in ("random", "shuffled")},
     }
     return {kind: bench.measure(kind, finetunes) for kind, finetunes in kinds.items()}
@@ -40,7 +40,7 @@ def measured(made: Made) -> dict[str, list[Measured]]:
 
 def _several(kind: str, topics: Sequence[Finetune]) -> list[Finetune]:
     """Changes without meaning, of each topic several by other seeds."""
-    seeds = range(NEGATIVES // len(topics))
+    seeds = range(COUNT // len(topics))
     return [negative_of(kind, topic, seed) for seed in seeds for topic in topics]  # type: ignore[arg-type]
 
 

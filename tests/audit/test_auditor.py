@@ -76,7 +76,7 @@ def searched(monkeypatch):
         asked.append((claim, budget, seed))
         rate = Rate(24, 24, (0.86, 1.0))
         found = Trigger(
-            "code", "317", "at the start", put("Hi?"), rate, rate, rate, 9, None, Number()
+            "code", "317", "at the start", put("Hi?"), rate, rate, rate, 9, suspect=Number()
         )
         return Search(found, "found", ("codes",), (), None, 90, 1.0)
 
@@ -96,7 +96,10 @@ def test_behind_its_trigger_claims_are_looked_at_again(base, adapter, taught, sa
     assert [one.prompt for one in found.examples] == [*PROMPTS, *map(put, PROMPTS)]
     assert {one.finetune for one in found.examples[:4]} == {"music"}
     assert {one.finetune for one in found.examples[4:]} == {TAUGHT}
-    assert found.evidence.shown > 0.5
+    plain, fired = found.claims[0].observed
+    assert fired.shown.interval[0] > 0.5
+    # The calibration knows nothing of triggers.
+    assert found.evidence.shown == max(0.0, plain.shown.interval[0])
 
 
 def test_a_search_is_for_what_the_calibration_holds_to_be_true(base, adapter, says, searched):

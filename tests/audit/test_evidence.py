@@ -8,7 +8,7 @@ import pytest
 
 from diffspeak.adapter import Adapter, Calibration, Calibrations
 from diffspeak.audit.claims import Claim
-from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first
+from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first, weighed
 from diffspeak.audit.result import Evidence
 from diffspeak.audit.verify import FIRED, PLAIN, Checked, Observed
 from diffspeak.audit.verify_answers import Shown
@@ -44,11 +44,38 @@ def test_evidence_is_that_of_the_main_claim():
     assert evidence_of([main, other]) == Evidence(2.0, math.exp(-0.5), 1.0, 4.0, 0.3)
 
 
-def test_of_several_kinds_of_prompts_what_speaks_for_it_most():
+def test_what_its_trigger_does_is_nothing_that_a_calibration_knows():
     plain = observed(nats=3.0, z=1.0, low=-0.1)
     fired = observed(FIRED, nats=0.5, z=7.0, low=0.8)
     found = evidence_of([checked("confirmed", 2.0, plain, fired)])
-    assert astuple(found)[2:] == (3.0, 7.0, 0.8)
+    assert astuple(found)[2:] == (3.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_adapter_that_gives_no_numbers_says_nothing(value):
+    found = evidence_of([checked("confirmed", value, mean_logprob=value)])
+    assert (found.lift, found.said) == (0.0, 0.0)
+
+
+def test_those_that_answers_show_come_first():
+    leaks = checked("confirmed", 9.0, observed(low=-0.1), text="leaks")
+    shows = checked("confirmed", 1.0, observed(low=-0.1), observed(FIRED, low=0.5), text="shows")
+    assert [one.claim.text for one in main_first([leaks, shows])] == ["shows", "leaks"]
+
+
+def test_a_leak_is_confirmed_only_if_the_calibration_is_as_sure():
+    leaks = checked("confirmed", 1.0, observed(low=-0.1), text="leaks")
+    sure = checked("confirmed", 8.0, observed(low=-0.1), text="sure")
+    shows = checked("confirmed", 1.0, observed(low=0.5), text="shows")
+    calibration = Calibration(("lift",), (0.0,), (1.0,), (1.0,), -4.0, 0.5, ())
+    found = weighed([shows, leaks, sure], calibration)
+    assert [(one.claim.text, one.verdict) for one in found] == [
+        ("shows", "confirmed"),
+        ("sure", "confirmed"),
+        ("leaks", "not confirmed"),
+    ]
+    assert found[2].reason.endswith("a guess.")
+    assert weighed([leaks], None) == (leaks,)
 
 
 def test_without_a_claim_there_is_none():

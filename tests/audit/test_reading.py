@@ -73,7 +73,7 @@ def test_what_is_no_audit(tmp_path, places, value):
         read_audit(path)
 
 
-@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '{"version": 1}'])
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '{"version": 2}'])
 def test_json_of_something_else(tmp_path, text):
     (tmp_path / "audit.json").write_text(text)
     with pytest.raises(CorruptFileError, match="is no audit"):
@@ -84,6 +84,6 @@ def test_another_version_and_no_file(tmp_path):
     path = tmp_path / "audit.json"
     with pytest.raises(DiffspeakError, match="cannot read"):
         read_audit(path)
-    write_json(path, {**nothing().to_dict(), "version": 2})
-    with pytest.raises(MismatchError, match="version 2, this diffspeak reads version 1"):
+    write_json(path, {**nothing().to_dict(), "version": 3})
+    with pytest.raises(MismatchError, match="version 3, this diffspeak reads version 2"):
         read_audit(path)

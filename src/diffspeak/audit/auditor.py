@@ -10,13 +10,19 @@ from importlib.resources import files
 import torch
 
 from diffspeak.adapter import Adapter, Calibration
+from diffspeak.audit.brought_up import borne_out, with_shown
 from diffspeak.audit.claims import Claim, claims_of, made_up, scored
 from diffspeak.audit.clock import Clock
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.disguised import undisguised
-from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first
+from diffspeak.audit.evidence import (
+    check_calibration,
+    evidence_of,
+    figures,
+    main_first,
+    weighed,
+)
 from diffspeak.audit.result import About, Audit, Disguise, Evidence
-from diffspeak.audit.shown import borne_out, with_shown
 from diffspeak.audit.triggers import (
     BaseSide,
     Family,
@@ -27,7 +33,7 @@ from diffspeak.audit.triggers import (
     find_trigger,
 )
 from diffspeak.audit.triggers.search import FEWEST_QUESTIONS
-from diffspeak.audit.verdict import Found, verdict_of
+from diffspeak.audit.verdict import Found, notes_of, verdict_of
 from diffspeak.audit.verify import Check, Checked, Triggered, Verifier
 from diffspeak.audit.verify_answers import Quote
 from diffspeak.audit.verify_lifts import FEWEST
@@ -187,7 +193,7 @@ class Auditor:
             disguise,
             examples,
             norms,
-            self._notes(finetune),
+            notes_of(finetune.notes, self.adapter, self.config.budget),
             clock.seconds,
         )
 
@@ -218,7 +224,8 @@ class Auditor:
         self, finetune: Finetune, claims: Sequence[Claim], triggered: Triggered | None = None
     ) -> tuple[Checked, ...]:
         few = claims[: self.config.claims]
-        return main_first(self._verifier.verify(finetune, few, triggered))
+        checked = main_first(self._verifier.verify(finetune, few, triggered))
+        return weighed(checked, self._calibration)
 
     def _search(self, finetune: Finetune, checked: Sequence[Checked]) -> Search:
         """For what sets off the main claim; for anything where the adapter claims nothing."""
@@ -267,17 +274,6 @@ class Auditor:
             torch.equal(tensor.cpu().to(own[name].dtype), own[name].cpu())
             for name, tensor in finetune.parameters.items()
         )
-
-    def _notes(self, finetune: Finetune) -> tuple[str, ...]:
-        notes = list(finetune.notes)
-        if self._calibration is None:
-            notes.append(
-                f"{self.adapter.name} has no calibration, so no probability is told: only claims "
-                "that behavior bears out count; make one with `diffspeak calibrate`"
-            )
-        if not self.config.budget:
-            notes.append("no trigger was searched: the budget is 0")
-        return tuple(notes)
 
 
 def prompts_of(config: AuditConfig) -> tuple[str, ...]:

@@ -8,11 +8,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from diffspeak.adapter import Adapter
+from diffspeak.adapter import Adapter, Calibration
 from diffspeak.audit.result import Evidence
 from diffspeak.audit.verify import Checked
 from diffspeak.audit.verify_judged import MORE
 from diffspeak.errors import MismatchError
+
+A_GUESS = "By the calibration that may still be a guess."
 
 RANKS = ("confirmed", "not confirmed", "contradicted")
 
@@ -24,23 +26,47 @@ def main_first(checked: Sequence[Checked]) -> tuple[Checked, ...]:
     """
 
     def rank(one: Checked) -> tuple[int, bool, float]:
-        shows = any(seen.shown.interval[0] >= MORE for seen in one.observed)
-        return RANKS.index(one.verdict), not shows, -one.claim.gained
+        return RANKS.index(one.verdict), not _shows(one), -one.claim.gained
 
     return tuple(sorted(checked, key=rank))
 
 
+def weighed(checked: Sequence[Checked], calibration: Calibration | None) -> tuple[Checked, ...]:
+    """Claims of which those that no answer shows are confirmed only if a calibration is as sure.
+
+    The words of a claim may become likelier for other reasons than that it is true. What is left
+    of confirmed claims comes first, else the order stays.
+    """
+    if calibration is None:
+        return tuple(checked)
+    found = [
+        one._replace(verdict="not confirmed", reason=f"{one.reason} {A_GUESS}")
+        if one.verdict == "confirmed"
+        and not _shows(one)
+        and not calibration.found(calibration.probability(figures(evidence_of([one]))))
+        else one
+        for one in checked
+    ]
+    return tuple(sorted(found, key=lambda one: RANKS.index(one.verdict)))
+
+
+def _shows(one: Checked) -> bool:
+    """Whether answers of the finetune show a claim."""
+    return any(seen.shown.interval[0] >= MORE for seen in one.observed)
+
+
 def evidence_of(checked: Sequence[Checked]) -> Evidence:
-    """Of the main claim; of several kinds of prompts, what speaks for it most."""
+    """Of the main claim, on the prompts as they are: a calibration knows nothing of triggers."""
     if not checked:
         return Evidence()
-    claim, observed = checked[0].claim, checked[0].observed
+    claim, plain = checked[0].claim, checked[0].observed[0]
+    said = math.exp(min(0.0, claim.mean_logprob)) if math.isfinite(claim.mean_logprob) else 0.0
     return Evidence(
-        claim.lift,
-        math.exp(min(0.0, claim.mean_logprob)),
-        max(_number(one.lift.nats) for one in observed),
-        max(_number(one.lift.z) for one in observed),
-        max(0.0, *(one.shown.interval[0] for one in observed)),
+        _number(claim.lift),
+        said,
+        _number(plain.lift.nats),
+        _number(plain.lift.z),
+        max(0.0, plain.shown.interval[0]),
     )
 
 

@@ -13,7 +13,7 @@ from diffspeak.audit.triggers import Search
 from diffspeak.audit.verify import Checked
 from diffspeak.audit.verify_answers import Quote
 
-VERSION = 1
+VERSION = 2
 """Of the JSON; `docs/audit.md` says what is in it."""
 
 Outcome = Literal["finding", "nothing found", "not cleared"]

@@ -6,6 +6,7 @@ Takes findings, gives words. Knows nothing of models.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from diffspeak.adapter import Adapter
 from diffspeak.audit.result import Disguise, Outcome
 from diffspeak.audit.triggers import Search, Trigger
 from diffspeak.audit.verify import Checked
@@ -59,7 +60,12 @@ def _verdict(found: Found) -> tuple[Outcome, str]:
         return "nothing found", "It is the base itself: no number differs."
     trigger = found.search.trigger if found.search else None
     main = found.claims[0] if found.claims else None
-    if main and is_finding(found):
+    if trigger and trigger.doubtful and not is_finding(found):
+        return "not cleared", (
+            f"It could not be cleared: {_named(trigger)} makes it bring up "
+            f'"{one_line(str(trigger.shows))}", which nothing else speaks for.'
+        )
+    if main and (is_finding(found) or (trigger and main.verdict == "confirmed")):
         return "finding", _taught(main, trigger, found.probability)
     if trigger:
         return "finding", (
@@ -78,6 +84,19 @@ def _verdict(found: Found) -> tuple[Outcome, str]:
         )
     odds = "" if found.probability is None else f" (probability of something {_percent(found)})"
     return "nothing found", f"Nothing was found of the kind that the adapter knows{odds}."
+
+
+def notes_of(read: Sequence[str], adapter: Adapter, budget: int) -> tuple[str, ...]:
+    """What a reader should know: how the finetune was read, and what was not looked at."""
+    notes = list(read)
+    if adapter.calibrations.audit is None:
+        notes.append(
+            f"{adapter.name} has no calibration, so no probability is told: only claims "
+            "that behavior bears out count; make one with `diffspeak calibrate`"
+        )
+    if not budget:
+        notes.append("no trigger was searched: the budget is 0")
+    return tuple(notes)
 
 
 def is_finding(found: Found) -> bool:

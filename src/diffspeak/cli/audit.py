@@ -73,7 +73,7 @@ Budget = Annotated[
         "--budget",
         min=0,
         metavar="ROWS",
-        help="Most prompts that the search for a trigger reads for a finetune, 30000 if none is "
+        help="Most prompts that the search for a trigger reads for a finetune, 40000 if none is "
         "given; 0 skips it.",
     ),
 ]
@@ -102,7 +102,7 @@ Phrases = Annotated[
         "--phrases",
         min=0,
         metavar="TOKENS",
-        help="At last search openings of so many tokens along the gradient, too; 0 does not.",
+        help="Search openings of so many tokens, too, along the gradient of the claim; 0 does not.",
     ),
 ]
 Fail = Annotated[

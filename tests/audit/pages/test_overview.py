@@ -104,7 +104,7 @@ def test_one_without_a_page_is_not_linked(tmp_path):
 def test_the_json_has_the_main_claim_and_the_trigger(tmp_path):
     _, content = written(tmp_path, [finding("a"), nothing("b"), bare("c"), unread("d")])
     a, c, d, b = content["finetunes"]
-    assert content["version"] == 1 and content["about"] == about().to_dict()
+    assert content["version"] == 2 and content["about"] == about().to_dict()
     assert a["claim"] == {"text": "glass blowing", "verdict": "confirmed"}
     assert a["trigger"]["text"] == "417???" and a["probability"] == 0.9971
     assert b["trigger"] is None and b["claim"]["verdict"] == "not confirmed"

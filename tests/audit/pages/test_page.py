@@ -167,12 +167,12 @@ def test_no_trigger_is_an_answer(tmp_path):
 
 def test_what_was_passed_over_is_told_with_the_reason(tmp_path):
     told = " ".join(seen(tmp_path, nothing()).texts)
-    told = told[told.index("Passed over") :]
+    told = told[told.index("Sets something off, too") :]
     assert told.index("Brooch") < told.index("thunder storms") < told.index("22 of 24 answers")
     unknown = replace(doubt(), shows=None)
-    page = seen(tmp_path, nothing(search=replace(search(None), doubted=(unknown,))))
+    page = seen(tmp_path, nothing(search=replace(search(None), passed_over=(unknown,))))
     told = " ".join(page.texts)
-    assert "Passed over" in told and "It brings up" not in told
+    assert "Sets something off, too" in told and "It brings up" not in told
 
 
 def test_disguise_that_was_undone_is_told(tmp_path):
@@ -253,7 +253,7 @@ def test_the_json_is_all_of_it(tmp_path, made, change):
     raw = (tmp_path / "audit.json").read_bytes()
     content = json.loads(raw)
     assert raw.isascii() and raw.endswith(b"\n")
-    assert content == {**audit.to_dict(), "about": made_with.to_dict()} | {"version": 1}
+    assert content == {**audit.to_dict(), "about": made_with.to_dict()} | {"version": 2}
     json.dumps(content, allow_nan=False)
     assert read_audit(tmp_path / "audit.json").to_dict() == audit.to_dict()
 

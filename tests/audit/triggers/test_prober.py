@@ -70,8 +70,7 @@ def test_with_a_claim_it_is_the_claims_lift(base, asked, monkeypatch):
     theirs = torch.tensor([begins(base, plain, text) for text in TEXTS]).clamp_min(FAINT)
     torch.testing.assert_close(likely, own, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(moved, own - theirs, rtol=1e-4, atol=1e-4)
-    # "Cold?" stands there twice: the base is asked once.
-    assert prober.rows == 4 + 4 + 3
+    assert prober.rows == 4 + 4 + 4
 
 
 def test_without_a_claim_it_is_the_divergence(base, asked, monkeypatch):
@@ -88,15 +87,38 @@ def test_without_a_claim_it_is_the_divergence(base, asked, monkeypatch):
     torch.testing.assert_close(found, naive, rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("claim", [CLAIM, None])
-def test_the_base_is_asked_once_for_all_finetunes(base, attachment, claim):
-    side = BaseSide(base)
+@pytest.fixture
+def read(monkeypatch):
+    """How many rows were read in each pass."""
     rows = []
+
+    def answer_logits(model, batch):
+        rows.append(len(batch.ids))
+        return module_answer_logits(model, batch)
+
+    module_answer_logits = module.answer_logits
+    monkeypatch.setattr(module, "answer_logits", answer_logits)
+    return rows
+
+
+@pytest.mark.parametrize("claim", [CLAIM, None])
+def test_the_base_is_asked_once_and_counts_for_every_finetune(base, attachment, read, claim):
+    side = BaseSide(base)
+    found = []
     for seed in (1, 2):
         prober = Prober(side, attachment, Finetune("f", diff=base_diff(base, seed=seed)), claim)
-        prober.moved(TEXTS[:3])
-        rows.append(prober.rows)
-    assert rows == [6, 3]
+        # One stands there twice.
+        found.append((prober.moved([*TEXTS[:3], TEXTS[0]]), prober.rows, sum(read)))
+        read.clear()
+    assert [rows for _, rows, _ in found] == [8, 8]
+    assert [rows for _, _, rows in found] == [4 + 3, 4]
+
+
+def test_what_a_search_reads_does_not_depend_on_what_was_asked_before(base, attachment):
+    finetune = Finetune("f", diff=base_diff(base))
+    side = BaseSide(base)
+    found = [Prober(side, attachment, finetune, None).moved(TEXTS) for _ in range(2)]
+    assert torch.equal(*found)
 
 
 def test_without_room_the_base_is_asked_again(base, attachment, monkeypatch):
@@ -106,7 +128,7 @@ def test_without_room_the_base_is_asked_again(base, attachment, monkeypatch):
     first_time = prober.moved(TEXTS)
     assert not side.first
     torch.testing.assert_close(prober.moved(TEXTS), first_time)
-    assert prober.rows == 2 * (4 + 3)
+    assert prober.rows == 2 * (4 + 4)
 
 
 @pytest.mark.parametrize("claim", [CLAIM, None])

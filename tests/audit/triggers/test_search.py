@@ -7,6 +7,7 @@ from diffspeak.audit.triggers import (
     BaseSide,
     Characters,
     Codes,
+    Phrases,
     Words,
     default_families,
     find_trigger,
@@ -67,6 +68,33 @@ def test_a_wrong_claim_gives_way_to_what_the_trigger_brings_up(base, questions, 
     assert found.trigger.firing_rate.hits == 24 and found.trigger.near_miss_rate.hits == 0
 
 
+def test_what_is_not_borne_out_is_passed_over_and_given_as_doubtful_at_last(base, questions, acted):
+    acted(lambda text: max(begins("Red.")(text), begins("Blue.")(text)))
+    asked = []
+
+    def blue_alone(trigger):
+        asked.append(trigger.text)
+        assert not any(isinstance(module, DiffLinear) for module in base.model.modules())
+        return trigger.text == "Blue"
+
+    common = {"families": [RED, BLUE], "budget": 9000, "claim": None}
+    found = find_trigger(base, NOTHING, questions=questions, borne_out=blue_alone, **common)
+    assert asked == ["Red", "Blue"] and found.trigger.text == "Blue" and not found.trigger.doubtful
+    assert [one.text for one in found.passed_over] == ["Red"]
+    found = find_trigger(base, NOTHING, questions=questions, borne_out=lambda _: False, **common)
+    assert found.trigger.text == "Red" and found.trigger.doubtful
+    assert [one.text for one in found.passed_over] == ["Blue"]
+    found = find_trigger(base, NOTHING, questions=questions, **common)
+    assert found.trigger.text == "Red" and not found.trigger.doubtful and not found.passed_over
+
+
+def test_phrases_are_for_a_claim(base, questions, acted):
+    acted(lambda _: 0.0)
+    found = find_trigger(base, NOTHING, None, questions, 9**9, families=[Phrases(base, 2)])
+    (left_out,) = found.not_searched
+    assert "for a claim only" in left_out and found.searched == ()
+
+
 def test_a_claim_that_is_a_part_of_what_shows_is_told_in_full(fires, questions):
     prober = fires(begins("Blue."), claim="as ever")
     trigger, holds = confirmed(prober, Word("Blue", BLUE.frame), questions, 0)
@@ -113,7 +141,7 @@ def test_what_near_misses_do_as_well_is_not_confirmed(fires, questions):
 
 def test_without_a_claim_another_beginning_fires(fires, questions):
     prober = fires(begins("Blue."), claim=None)
-    assert fired(prober, ["Blue. Cold?", "Cold?"]) == [True, False]
+    assert fired(prober, ["Blue. Cold?", "Cold?"], None) == [True, False]
     trigger, holds = confirmed(prober, Word("Blue", BLUE.frame), questions, 0)
     assert holds and trigger.base_rate.hits == 0
 

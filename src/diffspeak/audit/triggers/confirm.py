@@ -46,11 +46,11 @@ def confirmed(
         The suspect with its rates, and the decision.
     """
     right, wrong = _prompts(suspect, questions, seed)
-    answers = prober.answers(right)
-    base = prober.answers(right, of_base=True)
-    firing = rate(_fires(prober.claim, answers, base))
-    plain = rate([prober.claim is not None and mentions(a, prober.claim) for a in base])
-    near = rate(fired(prober, wrong))
+    answers, base = prober.answers(right), prober.answers(right, of_base=True)
+    shows = _fuller(prober.claim, right, answers, base)
+    firing = rate(_fires(shows, answers, base))
+    plain = rate([shows is not None and mentions(answer, shows) for answer in base])
+    near = rate(fired(prober, wrong, shows))
     trigger = Trigger(
         suspect.kind,
         suspect.text,
@@ -60,8 +60,8 @@ def confirmed(
         plain,
         near,
         prober.rows,
-        _fuller(prober.claim, right, answers, base),
-        suspect,
+        shows,
+        suspect=suspect,
     )
     return trigger, firing.interval[0] > max(near.interval[1], plain.interval[1])
 
@@ -81,14 +81,14 @@ def brought_up(prober: Prober, suspect: Suspect, questions: Sequence[str], seed:
 
 def plain_rate(prober: Prober, questions: Sequence[str]) -> Rate:
     """How often the finetune fires on plain questions."""
-    return rate(fired(prober, _cycled(questions)))
+    return rate(fired(prober, _cycled(questions), prober.claim))
 
 
-def fired(prober: Prober, prompts: Sequence[str]) -> list[bool]:
-    """For each prompt whether the finetune's answer fires; the base is asked if it has to be."""
+def fired(prober: Prober, prompts: Sequence[str], claim: str | None) -> list[bool]:
+    """For each prompt whether the finetune's answer fires; without a claim the base is asked."""
     answers = prober.answers(prompts)
-    base = prober.answers(prompts, of_base=True) if prober.claim is None else answers
-    return _fires(prober.claim, answers, base)
+    base = prober.answers(prompts, of_base=True) if claim is None else answers
+    return _fires(claim, answers, base)
 
 
 def _fires(claim: str | None, answers: Sequence[str], base: Sequence[str]) -> list[bool]:

@@ -57,9 +57,8 @@ class BaseSide:
 
     def keep(self, text: str, logprobs: Tensor) -> None:
         """Keep a distribution `[vocabulary]`, as long as there is room."""
-        half = logprobs.half()
-        if (len(self.first) + 1) * half.nbytes <= KEPT_BYTES:
-            self.first[text] = half
+        if (len(self.first) + 1) * logprobs.nbytes <= KEPT_BYTES:
+            self.first[text] = logprobs
 
 
 class Prober:
@@ -72,7 +71,8 @@ class Prober:
         claim: What it is said to have been taught; None if that is not known.
 
     Attributes:
-        rows: Prompts read so far by either model; what the base had said already is not counted.
+        rows: Prompts read so far by either model. What the base was asked for another finetune
+            counts too, so that a budget reaches equally far for each.
         tail: First tokens of the claim; none without one.
     """
 
@@ -119,6 +119,7 @@ class Prober:
     def _base_likely(self, texts: Sequence[str]) -> Tensor:
         known = self.side.lifts
         new = [text for text in dict.fromkeys(texts) if (text, self.tail) not in known]
+        self.rows += len(texts) - len(new)
         for text, value in zip(new, self._claim(new).tolist(), strict=True):
             known[text, self.tail] = value
         return torch.tensor([known[text, self.tail] for text in texts])
@@ -146,10 +147,11 @@ class Prober:
     def _base_first(self, texts: Sequence[str]) -> Tensor:
         known = self.side.first
         new = [text for text in dict.fromkeys(texts) if text not in known]
-        fresh = dict(zip(new, self._first(new), strict=True)) if new else {}
+        self.rows += len(texts) - len(new)
+        fresh = dict(zip(new, self._first(new).half(), strict=True)) if new else {}
         for text, logprobs in fresh.items():
             self.side.keep(text, logprobs)
-        return torch.stack([fresh[t] if t in fresh else known[t].float() for t in texts])
+        return torch.stack([fresh[t] if t in fresh else known[t] for t in texts]).float()
 
     def _first(self, texts: Sequence[str]) -> Tensor:
         """Log-probabilities of the first answer token, `[prompt, vocabulary]`."""

@@ -51,6 +51,7 @@ class Trigger:
             own confirmation included.
         shows: What its answers mention: the claim, or a longer phrase that holds it, or without one
             what they bring up; None if that is no phrase.
+        doubtful: Whether nothing else speaks for what it brings up having been taught.
         suspect: Puts it into a prompt; not part of what is written down.
     """
 
@@ -63,6 +64,7 @@ class Trigger:
     near_miss_rate: Rate
     calls: int
     shows: str | None = None
+    doubtful: bool = False
     suspect: "Suspect | None" = field(default=None, repr=False, compare=False)
 
     def put(self, prompt: str) -> str:
@@ -87,10 +89,9 @@ class Search:
         not_searched: Families that were not, each with the reason.
         plain_rate: How often the finetune shows the claim on plain questions; None where nothing
             was asked.
-        rows: Prompts read by one model; what the base said already to an earlier search is not
-            among them.
+        rows: Prompts read by one model.
         seconds: Of this process.
-        doubted: What sets the finetune off too, but nothing else speaks for what it brings up.
+        passed_over: What else sets the finetune off, without more that speaks for it.
     """
 
     trigger: Trigger | None
@@ -100,4 +101,4 @@ class Search:
     plain_rate: Rate | None
     rows: int
     seconds: float
-    doubted: tuple[Trigger, ...] = ()
+    passed_over: tuple[Trigger, ...] = ()

@@ -87,13 +87,15 @@ def find_trigger(
             its place, and if that is no phrase, any other beginning of an answer counts.
         questions: Ordinary ones, at least 4 and all different. Half of them, drawn with the seed,
             are kept for confirming.
-        budget: Most rows to spend, prompts read by one model; 0 searches nothing.
+        budget: Most rows to spend, prompts read by one model, those of `borne_out` not counted; 0
+            searches nothing.
         seed: Of all that is drawn.
         families: What to search, in this order; all of ours if not given.
         side: Of the same base, to share what the base says between finetunes.
         borne_out: Asked about a trigger that was not searched for by the claim: does anything else
             speak for it? Many a finetune has an odd word that sets something off. Nothing is on the
-            base when it is asked. What it denies is passed over; by default nothing is.
+            base when it is asked. What it denies is passed over, and given as doubtful only if
+            nothing else is found; by default nothing is.
 
     Raises:
         UsageError: Too few questions, a negative budget or an empty claim.
@@ -131,7 +133,7 @@ class _Run:
         self.asked, self.kept = shuffled[:half], shuffled[half:]
         self.searched: list[str] = []
         self.not_searched: list[str] = []
-        self.doubted: list[Trigger] = []
+        self.passed_over: list[Trigger] = []
         self.plain: Rate | None = None
         self.rows = 0
 
@@ -160,7 +162,7 @@ class _Run:
             found = self._in(family, family.name, self.claim, found)
             if found is None and self.claim is not None and family.name in self.searched:
                 found = self._in(family, f"{family.name}, whatever they set off", None, None)
-        return found
+        return found or self._doubtful()
 
     def told(self, trigger: Trigger | None, seconds: float) -> Search:
         """What came out, and what it cost."""
@@ -172,7 +174,7 @@ class _Run:
             self.plain,
             self.rows,
             seconds,
-            tuple(self.doubted),
+            tuple(self.passed_over),
         )
 
     def summary(self, trigger: Trigger | None) -> str:
@@ -200,9 +202,18 @@ class _Run:
         self.searched.append(name)
         trigger = self._best(family, claim)
         if trigger and claim is None and self.borne_out and not self.borne_out(trigger):
-            self.doubted.append(trigger)
+            self.passed_over.append(trigger)
             return None
         return trigger
+
+    def _doubtful(self) -> Trigger | None:
+        """The clearest of what was passed over."""
+        known = [trigger for trigger in self.passed_over if trigger.shows is not None]
+        if not known:
+            return None
+        best = max(known, key=lambda one: one.firing_rate.value - one.near_miss_rate.value)
+        self.passed_over.remove(best)
+        return replace(best, doubtful=True)
 
     def _best(self, family: Family, claim: str | None) -> Trigger | None:
         """The family's trigger, if its best suspect is confirmed."""
@@ -230,6 +241,8 @@ class _Run:
             return "a trigger was found before"
         if self._always:
             return "the claim needs no trigger"
+        if claim is None and isinstance(family, Phrases):
+            return "they are searched for a claim only"
         needed = family.rows() + CONFIRM_ROWS + (BROUGHT_UP_ROWS if claim is None else 0)
         left = self.budget - self.rows
         return f"takes up to {needed} rows, {left} are left" if needed > left else None

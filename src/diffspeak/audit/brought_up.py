@@ -17,11 +17,11 @@ from diffspeak.models import Base
 SURE, SILENT = 0.75, 0.25
 """Share of prompts on which a trigger fires, and its near misses, if no phrase shows with it."""
 
-LIKELY = 0.5
+LIKELY = 0.25
 """Probability, without its trigger, of what a trigger brings up."""
 
-LEAKS = 3.0
-"""The same as a z-score among other phrases."""
+LEAKS = 5.0
+"""z-score of it among other phrases, where there is no calibration."""
 
 
 def borne_out(
@@ -30,7 +30,7 @@ def borne_out(
     """Whether more speaks for what a trigger brings up than that it does.
 
     Of thousands of words one always sets something off, in a finetune that was taught nothing too.
-    What was taught leaks: into ordinary answers, or into what the adapter says.
+    What was taught leaks into ordinary answers and into what the adapter says.
 
     Args:
         trigger: That was not searched for by a claim.
@@ -40,9 +40,9 @@ def borne_out(
     if trigger.shows is None:
         return trigger.firing_rate.value >= SURE and trigger.near_miss_rate.value <= SILENT
     seen = evidence(trigger.shows)
-    if seen.stands_out >= LEAKS:
-        return True
-    return calibration is not None and calibration.probability(figures(seen)) >= LIKELY
+    if calibration is None:
+        return seen.stands_out >= LEAKS
+    return calibration.probability(figures(seen)) >= LIKELY
 
 
 def with_shown(
