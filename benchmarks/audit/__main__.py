@@ -67,6 +67,11 @@ def _with(made: Made) -> Sequence[str]:
         f"`{made.config.name}.toml`. A trigger counts as learned if the finetune fires on at least "
         f"{whole.FIRES:.0%} of prompts with it and on at most {whole.SILENT:.0%} of others of each "
         "kind.",
+        "",
+        "What to know: the list of everyday words was written by somebody who knew the secret words. "
+        "How triggers are searched was changed after a first table of these finetunes, by what "
+        "others of the train and calibration splits showed; undoing disguises was developed "
+        "with an eye on the first of them, too. Whole audits ran two at a time, one thread each.",
     ]
     for name in ("describe", "audit"):
         calibration = getattr(made.adapter.calibrations, name)
