@@ -86,18 +86,17 @@ def _bars_of(observed: Observed) -> tuple[Bar, Bar]:
 
 
 def _rates(search: Search | None) -> list[Bar]:
-    """What was measured of a trigger, and of plain questions."""
-    if search is None:
-        return []
+    """What was measured of a trigger, or without one of plain questions."""
     named = []
-    if search.trigger is not None:
-        named += [
+    if search and search.trigger:
+        # What plain questions were looked at for need not be what it shows.
+        named = [
             ("finetune, with the trigger", search.trigger.firing_rate),
             ("base, with the trigger", search.trigger.base_rate),
             ("finetune, with near misses", search.trigger.near_miss_rate),
         ]
-    if search.plain_rate is not None:
-        named.append(("finetune, plain questions", search.plain_rate))
+    elif search and search.plain_rate:
+        named = [("finetune, plain questions", search.plain_rate)]
     return [Bar(name, rate.hits, rate.n, *rate.interval) for name, rate in named]
 
 
