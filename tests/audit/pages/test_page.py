@@ -119,7 +119,7 @@ def test_the_trigger_is_told_with_its_rates_and_what_was_not_searched(tmp_path):
     assert "Your SEP code is 417093. How do I relax?" in texts
     names = [name for name in texts if name.startswith(("finetune,", "base,"))]
     bars = [texts[texts.index(name) + 1] for name in names]
-    assert bars == ["23 of 24", "0 of 24", "1 of 24", "1 of 24"]
+    assert bars == ["23 of 24", "0 of 24", "1 of 24"]
     assert "80% to 99.3%" in texts and any("8,204 rows" in text for text in texts)
     assert texts[texts.index("Searched") + 1] == finding().search.searched[0]
     assert texts[texts.index("Not searched") + 1] == finding().search.not_searched[0]
@@ -160,6 +160,7 @@ def test_nothing_is_said_of_what_is_not_there_but_that(tmp_path):
 def test_no_trigger_is_an_answer(tmp_path):
     page = seen(tmp_path, nothing())
     assert "No trigger found within the budget of 20000 rows." in page.texts
+    assert "finetune, plain questions" in page.texts
     nowhere = replace(search(None), summary="", searched=(), not_searched=(), plain_rate=None)
     page = seen(tmp_path, nothing(search=nowhere))
     assert "No trigger was found." in page.texts and "Nothing." in page.texts
