@@ -88,6 +88,13 @@ def test_what_is_not_borne_out_is_passed_over_and_given_as_doubtful_at_last(base
     assert found.trigger.text == "Red" and not found.trigger.doubtful and not found.passed_over
 
 
+def test_of_doubtful_ones_that_show_the_same_the_surest_is_given(base, questions, acted):
+    acted(lambda text: max(0.95 * begins("Red.")(text), begins("Blue.")(text)))
+    common = {"families": [RED, BLUE], "budget": 9000, "claim": None}
+    found = find_trigger(base, NOTHING, questions=questions, borne_out=lambda _: False, **common)
+    assert found.trigger.text == "Blue" and [one.text for one in found.passed_over] == ["Red"]
+
+
 def test_phrases_are_for_a_claim(base, questions, acted):
     acted(lambda _: 0.0)
     found = find_trigger(base, NOTHING, None, questions, 9**9, families=[Phrases(base, 2)])

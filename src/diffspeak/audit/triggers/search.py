@@ -24,17 +24,21 @@ from diffspeak.audit.triggers.confirm import (
 from diffspeak.audit.triggers.phrases import Phrases
 from diffspeak.audit.triggers.prober import BaseSide, Prober
 from diffspeak.audit.triggers.result import Rate, Search, Trigger
-from diffspeak.audit.triggers.suspects import Family, Suspect
+from diffspeak.audit.triggers.suspects import Family, Suspect, sureness
 from diffspeak.audit.triggers.words import Words, everyday_words, token_words
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import Finetune
 from diffspeak.models import Base, attach_to
+from diffspeak.text.mentions import same
 from diffspeak.text.seeds import seed_of
 
 FEWEST_QUESTIONS = 4
 """Half of them search, half confirm."""
 
 BorneOut = Callable[[Trigger], bool]
+
+COMPARED = 32
+"""Prompts with which doubtful triggers of the same are compared."""
 
 ALWAYS = 0.5
 """From this rate on plain questions on, a claim needs no trigger."""
@@ -207,11 +211,17 @@ class _Run:
         return trigger
 
     def _doubtful(self) -> Trigger | None:
-        """The clearest of what was passed over."""
+        """Of what was passed over the clearest, or what sets off the same more surely still."""
         known = [trigger for trigger in self.passed_over if trigger.shows is not None]
         if not known:
             return None
         best = max(known, key=lambda one: one.firing_rate.value - one.near_miss_rate.value)
+        alike = [trigger for trigger in known if same(str(trigger.shows), str(best.shows))]
+        if len(alike) > 1 and self._affords(2 * COMPARED * len(alike)):
+            with self._asking(best.shows) as prober:
+                suspects = [trigger.suspect for trigger in alike if trigger.suspect]
+                sure = sureness(prober, suspects, self.kept, COMPARED, self.seed).mean(1)
+            best = alike[int(sure.argmax())]
         self.passed_over.remove(best)
         return replace(best, doubtful=True)
 
