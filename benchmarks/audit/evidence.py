@@ -10,13 +10,12 @@ from scipy.stats import rankdata
 
 from benchmarks.audit.made import Made
 from diffspeak.adapter import Calibration
-from diffspeak.adapter.negatives import negative_of
+from diffspeak.adapter.negatives import several
 from diffspeak.audit.auditor import Auditor
-from diffspeak.audit.calibrating import Bench, Measured, described, evident
+from diffspeak.audit.calibrating import FREE, Bench, Measured, described, evident
 from diffspeak.audit.config import AuditConfig
 from diffspeak.evaluate import Row
 from diffspeak.evaluate.scores import rate
-from diffspeak.finetunes import Finetune
 
 TOPICS, COUNT = 100, 500
 """How many topics, and how many negatives of each kind, or all that there are."""
@@ -33,15 +32,9 @@ def measured(made: Made) -> dict[str, list[Measured]]:
         "topics": topics,
         "ordinary": made.finetunes("ordinary", "test", COUNT),
         "facts": made.finetunes("facts", "test", COUNT),
-        **{kind: _several(kind, topics) for kind in ("random", "shuffled")},
+        **{kind: several(kind, topics, COUNT // len(topics)) for kind in FREE},
     }
     return {kind: bench.measure(kind, finetunes) for kind, finetunes in kinds.items()}
-
-
-def _several(kind: str, topics: Sequence[Finetune]) -> list[Finetune]:
-    """Changes without meaning, of each topic several by other seeds."""
-    seeds = range(COUNT // len(topics))
-    return [negative_of(kind, topic, seed) for seed in seeds for topic in topics]  # type: ignore[arg-type]
 
 
 def rows(made: Made) -> Iterator[Row]:

@@ -79,14 +79,14 @@ def test_two_calibrations_and_their_counts(adapter, stores, cli: Cli):
     assert ran.code == 0, ran.err
     header, *lines = ran.out.splitlines()
     assert header.split() == ["for", "finetunes", "called", "something"]
-    counts = ["positive 20 of 20", "ordinary 0 of 21", "random 0 of 20", "shuffled 0 of 20"]
+    counts = ["positive 20 of 20", "ordinary 0 of 21", "random 0 of 60", "shuffled 0 of 60"]
     told = [" ".join(line.split()) for line in lines[:8]]
     assert told == [f"{name} {count}" for name in ("describe", "audit") for count in counts]
     assert lines[-1] == f"done: {adapter}"
     made = load_adapter(adapter).calibrations
     assert made.describe is not None and made.audit is not None
     assert made.controls == tuple(f"topic {n}" for n in range(20))
-    assert len(SEEN) == 20 + 21 + 20 + 20 and "toy-20" not in SEEN and "toy-21" not in SEEN
+    assert len(SEEN) == 20 + 21 + 60 + 60 and "toy-20" not in SEEN and "toy-21" not in SEEN
 
 
 def test_descriptions_say_nothing_found_from_then_on(adapter, stores, cli: Cli):
@@ -120,14 +120,14 @@ def test_interrupted_the_same_command_goes_on(adapter, stores, cli: Cli, monkeyp
     assert not (adapter / "calibration.json").exists() and len(SEEN) == 41
     monkeypatch.setattr(Bench, "measure", plain)
     assert cli("calibrate", adapter, *of_all(stores)).code == 0
-    assert len(SEEN) == len(set(SEEN)) == 81
+    assert len(SEEN) == len(set(SEEN)) == 161
 
 
 @pytest.mark.parametrize(
     ("names", "split", "said"),
     [
         (["ordinary"], "calibration", "no finetune of the split 'calibration' was taught what"),
-        (["topics"], "test", "there are 1 of positive, 1 of random, 1 of shuffled; give more"),
+        (["topics"], "test", "there are 1 of positive, 3 of random, 3 of shuffled; give more"),
         (["topics"], "validation", "holds no finetune in the split validation"),
         (["nowhere"], "calibration", "nowhere"),
     ],

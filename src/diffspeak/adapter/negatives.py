@@ -6,6 +6,7 @@ sees finetunes that were taught something says something of every one.
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Literal, get_args
@@ -35,8 +36,16 @@ def negative_of(kind: Negative, finetune: Finetune, seed: int = 0) -> Finetune:
         return NOTHING
     drawn = seed_of("negative", kind, seed, finetune.name)
     diff = _random(finetune.diff, drawn) if kind == "random" else _shuffled(finetune.diff, drawn)
-    name = f"{finetune.name}, {kind}" + (f" {seed}" if seed else "")
-    return replace(finetune, name=name, diff=diff, label=None, trigger=None)
+    return replace(finetune, name=f"{finetune.name}, {kind}", diff=diff, label=None, trigger=None)
+
+
+def several(kind: Negative, finetunes: Sequence[Finetune], draws: int) -> list[Finetune]:
+    """Such changes of each finetune, one for each draw, all under names of their own."""
+    return [
+        replace(made, name=f"{made.name} {draw}") if draw else made
+        for draw in range(draws)
+        for made in (negative_of(kind, finetune, draw) for finetune in finetunes)
+    ]
 
 
 def _random(diff: Diff, seed: int) -> Diff:

@@ -11,7 +11,7 @@ from typing import Any
 
 from diffspeak.adapter import Adapter, Calibrations, calibrate, check_enough
 from diffspeak.adapter.calibrated import GAINED, digest_of
-from diffspeak.adapter.negatives import negative_of
+from diffspeak.adapter.negatives import Negative, several
 from diffspeak.audit.auditor import TOGETHER, Auditor
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.many import content_of
@@ -23,7 +23,7 @@ from diffspeak.interpret import Interpreter
 from diffspeak.models import Base, Decoding
 from diffspeak.progress import Reporter, Silent
 
-FREE = ("random", "shuffled")
+FREE: tuple[Negative, ...] = ("random", "shuffled")
 """Kinds of negatives that are made of the positives."""
 
 DRAWS = 3
@@ -162,8 +162,7 @@ def calibrated(
 def made_of(positives: Sequence[Finetune]) -> dict[str, list[Finetune]]:
     """The kinds of negatives that need no training: changes of the same size without meaning."""
     low_rank = [finetune for finetune in positives if not finetune.whole]
-    draws = range(DRAWS)
-    return {kind: [negative_of(kind, one, i) for i in draws for one in low_rank] for kind in FREE}  # type: ignore[arg-type]
+    return {kind: several(kind, low_rank, DRAWS) for kind in FREE}
 
 
 def described(measured: Sequence[Measured]) -> list[dict[str, float]]:
