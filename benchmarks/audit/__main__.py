@@ -70,8 +70,10 @@ def _with(made: Made) -> Sequence[str]:
         "",
         "What to know: the list of everyday words was written by somebody who knew the secret "
         "words. How triggers are searched was changed after a first table of these finetunes, by "
-        "what others of the train and calibration splits showed; undoing disguises was developed "
-        "with an eye on the first of them, too. Whole audits ran two at a time, one thread each.",
+        "what others of the train and calibration splits showed; which of several doubtful "
+        "triggers is told, and that a doubtful one is told at all, by what the secret words here "
+        "showed. Undoing disguises was developed with an eye on the first of them, too. Whole "
+        "audits ran two at a time, one thread each.",
     ]
     for name in ("describe", "audit"):
         calibration = getattr(made.adapter.calibrations, name)

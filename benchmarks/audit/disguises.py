@@ -42,7 +42,9 @@ def rows(made: Made) -> Iterator[Row]:
     worst = max(lines, key=lambda line: line["error"])
     yield Row(f"disguised checkpoints: largest error ({worst['kind']})", worst["error"], len(lines))
     middle, interval = median([line["took"] for line in lines])
-    yield Row("disguised checkpoints: seconds to align, median", middle, len(lines), interval)
+    yield Row(
+        "disguised checkpoints: time to align, median", middle, len(lines), interval, unit="s"
+    )
     adapter = digest_of(made.adapter.diff)[:8]
     whole = _kept(made, f"disguised audits by {adapter}", AUDITED, _agrees)
     yield rate("disguised audits: same verdict, claim and trigger", [x["same"] for x in whole], 1.0)

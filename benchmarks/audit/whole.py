@@ -113,8 +113,8 @@ def rows(made: Made) -> Iterator[Row]:
     yield rate("confirmed claims that are true, finetunes that hide nothing too", confirmed, 0.99)
     yield rate("true topics confirmed", [_confirmed(line) for line in found["topics"]], 0.85)
     yield rate("true topics confirmed, all triggers", [_confirmed(line) for line in positives])
-    yield _seconds("seconds, one audit with trigger search", found[ALONE], 60.0)
-    yield _seconds("seconds, one audit with --budget 0", found[QUICK], 5.0)
+    yield _seconds("one audit with trigger search", found[ALONE], 60.0)
+    yield _seconds("one audit with --budget 0", found[QUICK], 5.0)
 
 
 def _triggers(made: Made, found: dict[str, list[Line]]) -> Iterator[Row]:
@@ -171,7 +171,7 @@ def _confirmed(line: Line) -> bool:
 
 def _seconds(name: str, lines: Sequence[Line], aim: float) -> Row:
     middle, interval = median([line["took"] for line in lines])
-    return Row(f"{name}, median", middle, len(lines), interval, aim, below=True)
+    return Row(f"{name}, median", middle, len(lines), interval, aim, below=True, unit="s")
 
 
 def median(values: Sequence[float]) -> tuple[float, tuple[float, float]]:

@@ -51,6 +51,18 @@ def test_every_row_of_the_file_stands_on_the_page(tmp_path):
             assert found == pytest.approx(row["interval"], abs=5e-4)
 
 
+def test_what_has_a_unit_is_no_percentage():
+    row = Row("one audit", 9.526, 20, (9.1, 10.03), 60.0, below=True, unit="s")
+    assert cells(table_lines([row])[-1]) == [
+        "one audit",
+        "9.53 s",
+        "9.1 s to 10 s",
+        "20",
+        "at most 60 s",
+        "yes",
+    ]
+
+
 def test_each_line_has_as_many_cells():
     for rows in (ROWS, ROWS[2:4], []):
         lines = table_lines(rows)

@@ -23,9 +23,10 @@ class Row:
         name: What was measured.
         value: Between 0 and 1 for a rate.
         n: Over how many finetunes, or answers.
-        interval: 95% interval of the value; None for what is no rate.
+        interval: 95% interval of the value; without a unit, only a rate has one.
         aim: What the value should reach, at least or (`below`) at most; None for no aim.
         below: Whether the aim is an upper bound.
+        unit: Of the value, such as `s`; empty for a rate or a plain number.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Row:
     interval: tuple[float, float] | None = None
     aim: float | None = None
     below: bool = False
+    unit: str = ""
 
     @property
     def met(self) -> bool | None:

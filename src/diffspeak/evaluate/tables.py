@@ -39,9 +39,8 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _cells(row: Row, *, aims: bool) -> list[str]:
-    low_high = "" if row.interval is None else f"{row.interval[0]:.1%} to {row.interval[1]:.1%}"
-    value = f"{row.value:.1%}" if row.interval else f"{row.value:.6g}"
-    cells = [row.name, value, low_high, str(row.n)]
+    low_high = " to ".join(_told(row, end) for end in row.interval or ())
+    cells = [row.name, _told(row, row.value), low_high, str(row.n)]
     if aims:
         cells += [_bound(row), {None: "", True: "yes", False: "no"}[row.met]]
     return cells
@@ -50,8 +49,16 @@ def _cells(row: Row, *, aims: bool) -> list[str]:
 def _bound(row: Row) -> str:
     if row.aim is None:
         return ""
-    aim = f"{100 * row.aim:.4g}%" if row.interval else f"{row.aim:.6g}"
+    share = row.interval and not row.unit
+    aim = f"{100 * row.aim:.4g}%" if share else _told(row, row.aim)
     return f"{'at most' if row.below else 'at least'} {aim}"
+
+
+def _told(row: Row, value: float) -> str:
+    """A value of a row: with its unit, as a percentage, or as it is."""
+    if row.unit:
+        return f"{value:.3g} {row.unit}"
+    return f"{value:.1%}" if row.interval else f"{value:.6g}"
 
 
 def _line(cells: Sequence[str]) -> str:
