@@ -172,15 +172,11 @@ def test_options_reach_the_auditor(base, adapter, auditing, cli: Cli, tmp_path):
     write_finetune(tmp_path / "mine", base)
     (tmp_path / "prompts.txt").write_text("How are you?\n\n  Tell me a story. \nHow are you?\n")
     common = ("audit", "mine", "--adapter", adapter)
-    assert cli(*common).code == 0
-    assert LAST[0].config == AuditConfig()
-    assert cli(*common, "--budget", 0, "--seed", 4, "--prompts", "prompts.txt").code == 0
-    asked = ("How are you?", "Tell me a story.")
-    assert LAST[0].config == AuditConfig(budget=0, seed=4, prompts=asked)
-    (tmp_path / "words.txt").write_text("Umber\nWarble\n")
-    fresh = ("--out", "other", "--words", "words.txt", "--phrases", 2)
-    assert cli(*common, *fresh).code == 0
-    assert LAST[0].config == AuditConfig(words=("Umber", "Warble"), phrases=2)
+    assert cli(*common).code == 0 and LAST[0].config == AuditConfig()
+    lines = ("--prompts", "prompts.txt", "--words", "prompts.txt", "--phrases", 2)
+    assert cli(*common, "--budget", 0, "--seed", 4, *lines).code == 0
+    told = dict.fromkeys(("prompts", "words"), ("How are you?", "Tell me a story."))
+    assert LAST[0].config == AuditConfig(budget=0, seed=4, phrases=2, **told)
 
 
 def test_the_budget_in_the_help_is_the_default(cli: Cli):

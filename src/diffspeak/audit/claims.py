@@ -94,9 +94,8 @@ def claims_of(
         seed: What is drawn depends on it, the finetune's name, the question and the draw alone.
 
     Returns:
-        For each finetune its claims, those that gain most in probability first. Answers without a
-        word are none, nor is what the adapter was taught to say of no change, so a finetune may
-        have no claim.
+        For each finetune its claims, what gains most in probability first; maybe none: answers
+        without a word are none, nor is what the adapter was taught to say of no change.
 
     Raises:
         MismatchError: A finetune or the adapter is of another base.
