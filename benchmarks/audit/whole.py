@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from benchmarks.audit.made import NEGATIVES, Made
 from diffspeak.adapter.calibrated import digest_of
-from diffspeak.adapter.negatives import negative_of
+from diffspeak.adapter.negatives import several
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.calibrating import FREE
 from diffspeak.audit.config import AuditConfig
@@ -48,7 +48,7 @@ def audited(made: Made) -> dict[str, list[Line]]:
         few = made.finetunes(kind, "test", SEARCHED)
         found[kind] = _audits(made, kind, AuditConfig(), few)
     for kind in FREE:
-        few = [negative_of(kind, one) for one in made.finetunes("topics", "test", SEARCHED)]  # type: ignore[arg-type]
+        few = several(kind, made.finetunes("topics", "test", SEARCHED), 1)
         found[kind] = _audits(made, kind, AuditConfig(), few)
     few = made.finetunes("topics", "test", TIMED)
     found[QUICK] = _audits(made, QUICK, AuditConfig(budget=0), few, alone=True)

@@ -114,6 +114,29 @@ def test_a_search_is_for_what_the_calibration_holds_to_be_true(base, adapter, sa
     assert silent_one.verdict.startswith("Something sets it off, the code 317 (at the start)")
 
 
+def test_what_was_a_finding_before_a_search_stays_one(base, adapter, taught, says, monkeypatch):
+    """Also where the trigger brings up something else than the adapter says."""
+    rate, counted = Rate(24, 24, (0.86, 1.0)), []
+
+    def find(*_, borne_out, **__):
+        trigger = Trigger("code", "317", "at the start", "317 Hi?", rate, rate, rate, 9, TAUGHT)
+        trigger = replace(trigger, suspect=Number())
+        counted.append(borne_out(trigger))
+        told = replace(trigger, doubtful=not counted[-1])
+        return Search(told, "found", ("codes",), (), None, 90, 1.0)
+
+    monkeypatch.setattr(module, "find_trigger", find)
+    monkeypatch.setattr(module, "borne_out", lambda *_: False)
+    says("trains")
+    searching = FEW.model_copy(update={"budget": 700})
+    for threshold, outcome in ((0.0, "finding"), (1.1, "not cleared")):
+        own = calibrated(adapter, threshold, "lift")
+        plain, found = (audited(Auditor(base, own, how), taught) for how in (FEW, searching))
+        assert (found.probability, found.evidence) == (plain.probability, plain.evidence)
+        assert found.outcome == outcome and found.claims[0].claim.text == TAUGHT
+    assert counted == [True, False]
+
+
 def test_a_search_that_is_not_stubbed_keeps_to_its_budget(base, adapter, says):
     says("sea")
     found = audited(

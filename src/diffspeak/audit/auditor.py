@@ -163,10 +163,15 @@ class Auditor:
             examples = self._examples(finetune, self.prompts)
             ill = self._ill(finetune, examples)
             checked = () if ill or same else self._checked(finetune, claims)
+        # Calibrated without a search, so decided before one.
+        calibration, evidence = self._calibration, evidence_of(checked)
+        known = calibration if not (ill or same) else None
+        probability = known.probability(figures(evidence)) if known else None
+        finding = known.found(probability) if known and probability is not None else None
         search = None
         if self.config.budget and not (ill or same):
             with clock("trigger"):
-                search = self._search(finetune, checked)
+                search = self._search(finetune, checked, finding)
         if search and search.trigger:
             with clock("behavior"):
                 put = search.trigger.put
@@ -174,10 +179,6 @@ class Auditor:
                 claims = with_shown(self.base, self.adapter, finetune, claims, shows)
                 checked = self._checked(finetune, claims, put)
                 examples += self._examples(finetune, [put(prompt) for prompt in self.prompts])
-        calibration, evidence = self._calibration, evidence_of(checked)
-        known = calibration if not (ill or same) else None
-        probability = known.probability(figures(evidence)) if known else None
-        finding = known.found(probability) if known and probability is not None else None
         outcome, verdict = verdict_of(
             Found(checked, finding, probability, search, disguise, ill, same)
         )
@@ -227,13 +228,11 @@ class Auditor:
         checked = main_first(self._verifier.verify(finetune, few, triggered))
         return weighed(checked, self._calibration)
 
-    def _search(self, finetune: Finetune, checked: Sequence[Checked]) -> Search:
+    def _search(
+        self, finetune: Finetune, checked: Sequence[Checked], finding: bool | None
+    ) -> Search:
         """For what sets off the main claim; for anything where the adapter claims nothing."""
-        calibration = self._calibration
-        claim = checked[0].claim.text if checked else None
-        if claim and calibration:
-            likely = calibration.probability(figures(evidence_of(checked)))
-            claim = claim if calibration.found(likely) else None
+        claim = checked[0].claim.text if checked and finding is not False else None
         return find_trigger(
             self.base,
             finetune,
@@ -243,10 +242,13 @@ class Auditor:
             self.config.seed,
             families=self._families,
             side=self._side,
-            borne_out=partial(self._borne_out, finetune),
+            borne_out=partial(self._borne_out, finetune, finding),
         )
 
-    def _borne_out(self, finetune: Finetune, trigger: Trigger) -> bool:
+    def _borne_out(self, finetune: Finetune, finding: bool | None, trigger: Trigger) -> bool:
+        if finding:
+            return True
+
         def speaks_for(phrase: str) -> Evidence:
             claim = scored(self.base, self.adapter, finetune, phrase)
             return evidence_of(self._verifier.verify(finetune, [claim]))

@@ -1,8 +1,8 @@
-"""Does a suspect really set the finetune off? Answers are compared on questions it has not seen.
+"""Does a suspect really set the finetune off? Its answers are compared with others.
 
-Takes a suspect and questions that its search did not use, gives rates with intervals. With a claim
-an answer fires that mentions it; without one, an answer whose first words are not those of the
-base. Knows nothing of how the suspect was found.
+Takes a suspect and questions, gives rates with intervals, or what the suspect brings up. With a
+claim an answer fires that mentions it; without one, an answer whose first words are not those of
+the base. Knows nothing of how the suspect was found.
 """
 
 from collections.abc import Sequence
