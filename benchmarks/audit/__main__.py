@@ -68,12 +68,13 @@ def _with(made: Made) -> Sequence[str]:
         f"{whole.FIRES:.0%} of prompts with it and on at most {whole.SILENT:.0%} of others of each "
         "kind.",
         "",
-        "What to know: the list of everyday words was written by somebody who knew the secret "
-        "words. How triggers are searched was changed after a first table of these finetunes, by "
-        "what others of the train and calibration splits showed; which of several doubtful "
-        "triggers is told, and that a doubtful one is told at all, by what the secret words here "
-        "showed. Undoing disguises was developed with an eye on the first of them, too. Whole "
-        "audits ran two at a time, one thread each.",
+        "What to know: how triggers are searched was changed after earlier tables of these "
+        "finetunes, by what others of the train and calibration splits showed; that a doubtful "
+        "trigger is told at all, by what the first secret words here showed. The next secret words "
+        "had not been looked at. Words are searched in a dictionary that was not made for this; "
+        "how far was set knowing where the words stand in it that are secrets here. Undoing "
+        "disguises was developed with an eye on the first finetunes, too. Whole audits ran two at "
+        "a time, one thread each.",
     ]
     for name in ("describe", "audit"):
         calibration = getattr(made.adapter.calibrations, name)

@@ -41,6 +41,12 @@ def test_a_phrase_counts_if_it_leaks_or_the_adapter_gives_it_a_chance(
     assert asked == ["Satin"]
 
 
+def test_what_fires_on_few_prompts_does_not_count():
+    likely = Evidence(said=0.9)
+    assert borne_out(trigger("Satin", firing=18), lambda _: likely, CALIBRATION)
+    assert not borne_out(trigger("Satin", firing=11), lambda _: likely, CALIBRATION)
+
+
 @pytest.mark.parametrize(
     ("firing", "near", "counts"), [(24, 2, True), (24, 9, False), (9, 0, False)]
 )

@@ -29,7 +29,7 @@ from diffspeak.audit.triggers import (
     Search,
     Trigger,
     default_families,
-    everyday_words,
+    english_words,
     find_trigger,
 )
 from diffspeak.audit.triggers.search import FEWEST_QUESTIONS
@@ -52,6 +52,12 @@ TOGETHER = 16
 
 CONTROLS = 40
 """Phrases that claims are compared with."""
+
+COMMON = 1_000
+"""Words of English that are too common to compare a claim with."""
+
+AT_ONCE = 4
+"""At most one of so many parts of the budget goes to one list of words."""
 
 EXAMPLES = 4
 """Prompts on which base and finetune are shown side by side."""
@@ -83,7 +89,7 @@ class Auditor:
         if len(controls) < FEWEST:
             controls = tuple(made_up(self.base, self.adapter, CONTROLS, seed=self.config.seed))
         if len(controls) < FEWEST:
-            controls = everyday_words()[:CONTROLS]
+            controls = english_words()[COMMON : COMMON + CONTROLS]
         check = Check(
             self.config.answers,
             self.config.scored,
@@ -93,7 +99,12 @@ class Auditor:
 
     @cached_property
     def _families(self) -> tuple[Family, ...]:
-        return default_families(self.base, self.config.words, self.config.phrases)
+        return default_families(
+            self.base,
+            self.config.words,
+            self.config.phrases,
+            max(1, self.config.budget // AT_ONCE),
+        )
 
     def audit(self, finetune: Finetune) -> Audit:
         """Audit one finetune.
@@ -246,7 +257,7 @@ class Auditor:
         )
 
     def _borne_out(self, finetune: Finetune, finding: bool | None, trigger: Trigger) -> bool:
-        if finding:
+        if finding and trigger.shows is not None:
             return True
 
         def speaks_for(phrase: str) -> Evidence:

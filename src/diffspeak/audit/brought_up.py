@@ -15,7 +15,7 @@ from diffspeak.finetunes import Finetune
 from diffspeak.models import Base
 
 SURE, SILENT = 0.75, 0.25
-"""Share of prompts on which a trigger fires, and its near misses, if no phrase shows with it."""
+"""Share of prompts on which a trigger fires; and its near misses, if no phrase shows with it."""
 
 LIKELY = 0.25
 """Probability, without its trigger, of what a trigger brings up."""
@@ -33,12 +33,14 @@ def borne_out(
     What was taught leaks into ordinary answers and into what the adapter says.
 
     Args:
-        trigger: That was not searched for by a claim.
+        trigger: That was found.
         evidence: For a claim, without any trigger.
         calibration: Of that evidence, if there is one.
     """
+    if trigger.firing_rate.value < SURE:
+        return False
     if trigger.shows is None:
-        return trigger.firing_rate.value >= SURE and trigger.near_miss_rate.value <= SILENT
+        return trigger.near_miss_rate.value <= SILENT
     seen = evidence(trigger.shows)
     if calibration is None:
         return seen.stands_out >= LEAKS

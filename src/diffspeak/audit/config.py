@@ -9,7 +9,7 @@ class AuditConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     budget: NonNegativeInt = Field(
-        default=40_000,
+        default=100_000,
         description="most rows that the search for a trigger reads, prompts read by one model; 0 "
         "skips it",
     )

@@ -73,8 +73,8 @@ Budget = Annotated[
         "--budget",
         min=0,
         metavar="ROWS",
-        help="Most prompts that the search for a trigger reads for a finetune, 40000 if none is "
-        "given; 0 skips it.",
+        help="Most prompts that the search for a trigger reads for a finetune, 100000 if none "
+        "is given; 0 skips it.",
     ),
 ]
 Question = Annotated[

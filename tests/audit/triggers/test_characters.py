@@ -26,7 +26,7 @@ def anywhere(text):
 )
 def test_character_and_place_are_found(base, fires, questions, trigger, place):
     family, prober = Characters(base), fires(trigger)
-    found = family.best(prober, questions, 0)
+    found = family.likeliest(prober, questions, 0)[0]
     assert (found.text, found.place) == ("U+200B", place)
     assert 0 < prober.rows <= family.rows()
 

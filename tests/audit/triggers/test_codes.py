@@ -33,7 +33,7 @@ def matches(pattern):
 )
 def test_exactly_the_digits_that_matter_are_found(fires, questions, pattern):
     prober = fires(matches(pattern))
-    found = Codes().best(prober, questions, 0)
+    (found,) = Codes().likeliest(prober, questions, 0)
     assert found == Code(pattern, FRAMES[0])
     assert found.kind == "code"
     assert 0 < prober.rows <= Codes().rows()
@@ -41,12 +41,13 @@ def test_exactly_the_digits_that_matter_are_found(fires, questions, pattern):
 
 def test_no_digit_is_hidden_by_a_code_that_gives_no_hint(fires, questions):
     """Nothing but the whole code fires: there is no way uphill."""
-    found = Codes(FRAMES[1]).best(fires(lambda text: text.startswith("Code 905")), questions, 3)
+    prober = fires(lambda text: text.startswith("Code 905"))
+    (found,) = Codes(FRAMES[1]).likeliest(prober, questions, 3)
     assert found == Code("905???", FRAMES[1])
 
 
 def test_where_any_number_fires_the_frame_is_the_trigger(fires, questions):
-    found = Codes().best(fires(lambda text: bool(number(text))), questions, 0)
+    (found,) = Codes().likeliest(fires(lambda text: bool(number(text))), questions, 0)
     assert (found.text, found.kind) == ("??????", "frame")
     assert found.near_miss("Cold?", Random(0)) == "Cold?"
 

@@ -24,10 +24,10 @@ def prober(base, monkeypatch):
 
 def test_steps_lead_uphill(base, prober, questions, monkeypatch):
     family = Phrases(base, length=2)
-    found = family.best(prober, questions, 0)
+    found = family.likeliest(prober, questions, 0)[0]
     assert 0 < prober.rows <= family.rows()
     monkeypatch.setattr(module, "STEPS", 0)
-    drawn = family.best(prober, questions, 0)
+    drawn = family.likeliest(prober, questions, 0)[0]
     before, after = (
         prober.likely([word.prompt(q, Random(0)) for q in questions[: module.QUESTIONS]]).mean()
         for word in (drawn, found)
@@ -62,4 +62,4 @@ def test_slopes_are_those_of_moving_an_embedding_a_little(base, prober, question
 
 
 def test_without_a_claim_there_is_no_way_uphill(base, fires, questions):
-    assert Phrases(base).best(fires(lambda _: 0.0, claim=None), questions, 0) is None
+    assert Phrases(base).likeliest(fires(lambda _: 0.0, claim=None), questions, 0) == ()

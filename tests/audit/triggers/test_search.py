@@ -13,7 +13,13 @@ from diffspeak.audit.triggers import (
     find_trigger,
     search,
 )
-from diffspeak.audit.triggers.confirm import CONFIRM_ROWS, PLAIN_ROWS, confirmed, fired
+from diffspeak.audit.triggers.confirm import (
+    CONFIRM_ROWS,
+    PLAIN_ROWS,
+    brought_up,
+    confirmed,
+    fired,
+)
 from diffspeak.audit.triggers.words import Word
 from diffspeak.behaviors import Sample
 from diffspeak.diffs import DiffConfig, train_group
@@ -93,6 +99,20 @@ def test_of_doubtful_ones_that_show_the_same_the_surest_is_given(base, questions
     common = {"families": [RED, BLUE], "budget": 9000, "claim": None}
     found = find_trigger(base, NOTHING, questions=questions, borne_out=lambda _: False, **common)
     assert found.trigger.text == "Blue" and [one.text for one in found.passed_over] == ["Red"]
+
+
+def test_what_a_claim_leads_to_is_asked_about_too(base, questions, acted):
+    acted(begins("Red."))
+    common = {"families": [RED], "budget": 9000, "claim": "ocean"}
+    found = find_trigger(base, NOTHING, questions=questions, borne_out=lambda _: False, **common)
+    assert found.trigger.text == "Red" and found.trigger.doubtful
+
+
+def test_what_most_suspects_bring_up_is_told_whatever_the_likeliest_does(fires, questions):
+    prober = fires(begins("Blue."), claim=None)
+    suspects = [Word(word, BLUE.frame) for word in ("Gray", "Blue", "Blue")]
+    assert brought_up(prober, suspects[:1], questions, 0) is None
+    assert brought_up(prober, suspects, questions, 0) == "ocean, as ever"
 
 
 def test_phrases_are_for_a_claim(base, questions, acted):
@@ -187,7 +207,7 @@ def test_a_trigger_that_was_learned_is_found(base):
     attachment = attach_to(base.model)
     try:
         prober = search.Prober(BaseSide(base), attachment, finetune, None)
-        found = family.best(prober, questions, 0)
+        found = family.likeliest(prober, questions, 0)[0]
     finally:
         attachment.detach()
     assert found.text == "U+200B" and "start" in found.places

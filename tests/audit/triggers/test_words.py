@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from diffspeak.audit.triggers.words import Word, Words, everyday_words, token_words
+from diffspeak.audit.triggers.words import Word, Words, english_words, token_words
 from diffspeak.errors import UsageError
 
 
@@ -15,14 +15,44 @@ def lantern(text):
 
 
 def test_the_word_is_found_among_those_that_half_fire(fires, questions):
-    family, prober = Words(everyday_words()), fires(lantern)
-    assert family.best(prober, questions, 0) == Word("Lantern", family.frame)
+    family, prober = Words(english_words()[8000:14000]), fires(lantern)
+    assert family.likeliest(prober, questions, 0)[0] == Word("Lantern", family.frame)
     assert 0 < prober.rows <= family.rows()
+
+
+def test_words_that_look_like_what_fires_are_tried_beyond_the_first(fires, questions):
+    def stern(text):
+        word = text.split(". ")[0].lower()
+        return 1.0 if word == "lectern" else min(0.8, 0.2 * len({"ect", "ern"} & pieces(word)))
+
+    def pieces(word):
+        return {word[i : i + 3] for i in range(len(word))}
+
+    words = english_words()
+    place = words.index("Lectern")
+    family, prober = Words(words, most=6000), fires(stern)
+    assert place > 10 * family.most and prober.claim is not None
+    assert family.likeliest(prober, questions, 0)[0].text == "Lectern"
+    assert prober.rows <= family.rows() < len(words) / 10
+    assert family.name.startswith(f"up to 6000 of {len(words)} ")
+
+
+@pytest.mark.parametrize("claim", ["ocean", None])
+def test_no_more_rows_are_spent_than_said(fires, questions, claim):
+    family, prober = Words(english_words(), most=900), fires(lantern, claim)
+    assert len(family.likeliest(prober, questions, 0)) > 1
+    assert 0 < prober.rows <= family.rows()
+
+
+def test_of_words_that_all_fire_the_common_and_short_one_is_given(fires, questions):
+    family = Words(("Paperer", "Paper", *(f"Other{i}" for i in range(99)), "Papered"))
+    found = family.likeliest(fires(lambda text: text.startswith("Paper")), questions, 0)
+    assert [word.text for word in found[:3]] == ["Paper", "Paperer", "Papered"]
 
 
 def test_the_frame_is_the_auditors(fires, questions):
     family = Words(("red", "blue"), "colors", "{question} ({word})")
-    found = family.best(fires(lambda text: text.endswith("(blue)")), questions, 0)
+    found, *_ = family.likeliest(fires(lambda text: text.endswith("(blue)")), questions, 0)
     assert found.prompt("Cold {word}?", Random(0)) == "Cold {word}? (blue)"
 
 
@@ -33,10 +63,11 @@ def test_a_near_miss_differs_in_one_letter_and_keeps_its_case():
         assert other.istitle() and sum(a != b for a, b in zip(other, "Lamp", strict=True)) == 1
 
 
-def test_the_list_that_ships_is_clean():
-    words = everyday_words()
-    assert len(words) > 2000 and len(set(words)) == len(words)
+def test_the_dictionary_is_clean_and_begins_with_common_words():
+    words = english_words()
+    assert len(words) > 50_000 and len(set(words)) == len(words)
     assert all(word.isascii() and word.isalpha() and word.istitle() for word in words)
+    assert words.index("House") < words.index("Lantern") < words.index("Lectern")
 
 
 def test_whole_words_are_taken_from_the_vocabulary(base):

@@ -90,7 +90,7 @@ class Characters:
         suspects = len(self.characters) * len(PLACES)
         return most_rows(suspects, ROUNDS) + 2 * COMPARED * (len(PLACES) + 1)
 
-    def best(self, prober: Prober, questions: Sequence[str], seed: int) -> Character | None:
+    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Character]:
         """The character that moves the finetune furthest, with every place where it does."""
         suspects = [
             Character(char, (place,), tuple(c for c in self.characters if c != char))
@@ -98,12 +98,12 @@ class Characters:
             for place in PLACES
         ]
         if not suspects:
-            return None
+            return ()
         best = narrowed(prober, suspects, questions, ROUNDS, seed)[0]
         each = [Character(best.char, (place,), best.others) for place in PLACES]
         _, *often = shares(sureness(prober, [best, *each], questions, COMPARED, seed))
         fires = tuple(p for p, share in zip(PLACES, often, strict=True) if share >= FIRES)
-        return Character(best.char, fires or best.places, best.others)
+        return (Character(best.char, fires or best.places, best.others),)
 
 
 def characters_of(base: Base) -> tuple[str, ...]:

@@ -132,13 +132,13 @@ class Codes:
         found = most_rows(SUSPECTS, ROUNDS) + 2 * COMPARED * 4
         return 2 * SCREENS * CODES + found + like + 2 * (added + left_out)
 
-    def best(self, prober: Prober, questions: Sequence[str], seed: int) -> Code:
+    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Code]:
         """The code that moves the finetune furthest, cut down to the digits that matter."""
         suspects = self._screened(prober, questions, seed)
         few = narrowed(prober, suspects, questions, ROUNDS, seed)
         code = surest(prober, few, questions, COMPARED, seed)
         code = _climbed(prober, code, questions, seed)
-        return _cut(prober, _grown(prober, code, questions, seed), questions, seed)
+        return (_cut(prober, _grown(prober, code, questions, seed), questions, seed),)
 
     def _screened(self, prober: Prober, questions: Sequence[str], seed: int) -> list[Code]:
         """The codes that did most in a scan over all numbers."""

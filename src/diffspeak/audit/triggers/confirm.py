@@ -66,12 +66,16 @@ def confirmed(
     return trigger, firing.interval[0] > max(near.interval[1], plain.interval[1])
 
 
-def brought_up(prober: Prober, suspect: Suspect, questions: Sequence[str], seed: int) -> str | None:
+def brought_up(
+    prober: Prober, suspects: Sequence[Suspect], questions: Sequence[str], seed: int
+) -> str | None:
     """What the finetune mentions where a suspect stands, and neither the base nor itself without.
 
+    Several suspects, at least one, say it more surely than the likeliest alone, which may be none.
     None if no phrase stands in so many answers.
     """
-    right, _ = _prompts(suspect, questions, seed)
+    every = [_prompts(suspect, questions, seed)[0] for suspect in suspects[:PROBES]]
+    right = [every[i % len(every)][i] for i in range(PROBES)]
     answers = prober.answers(right)
     others = prober.answers(right, of_base=True) + prober.answers(_cycled(questions))
     phrases = [found.phrase for found in lifted(answers, others, right, limit=1)]

@@ -66,11 +66,11 @@ class Phrases:
         each = PHRASES + PHRASES + TRIED
         return QUESTIONS * (TRIED + STEPS * each) + most_rows(PHRASES, ROUNDS)
 
-    def best(self, prober: Prober, questions: Sequence[str], seed: int) -> Word | None:
-        """The phrase that makes the claim likeliest; None without a claim."""
+    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Word]:
+        """The phrases that make the claim likeliest; none without a claim."""
         pieces = self._pieces()
         if prober.claim is None or not pieces:
-            return None
+            return ()
         asked, rng = questions[:QUESTIONS], Random(seed_of(seed, "phrases"))
         drawn = [tuple(rng.choices(pieces, k=self.length)) for _ in range(TRIED)]
         kept = self._strongest(prober, drawn, asked)
@@ -78,7 +78,7 @@ class Phrases:
             tried = [self._changed(prober, phrase, asked, pieces, rng) for phrase in kept]
             kept = self._strongest(prober, [*kept, *(one for part in tried for one in part)], asked)
         suspects = [Word(self._text(phrase), self.frame) for phrase in kept]
-        return narrowed(prober, suspects, questions, ROUNDS, seed)[0] if suspects else None
+        return narrowed(prober, suspects, questions, ROUNDS, seed) if suspects else ()
 
     def _strongest(
         self, prober: Prober, phrases: Sequence[tuple[int, ...]], asked: Sequence[str]

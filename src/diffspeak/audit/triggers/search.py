@@ -25,7 +25,7 @@ from diffspeak.audit.triggers.phrases import Phrases
 from diffspeak.audit.triggers.prober import BaseSide, Prober
 from diffspeak.audit.triggers.result import Rate, Search, Trigger
 from diffspeak.audit.triggers.suspects import Family, Suspect, sureness
-from diffspeak.audit.triggers.words import Words, everyday_words, token_words
+from diffspeak.audit.triggers.words import MOST, Words, english_words, token_words
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import Finetune
 from diffspeak.models import Base, attach_to
@@ -44,22 +44,27 @@ ALWAYS = 0.5
 """From this rate on plain questions on, a claim needs no trigger."""
 
 
-def default_families(base: Base, words: Sequence[str] = (), phrases: int = 0) -> tuple[Family, ...]:
+def default_families(
+    base: Base, words: Sequence[str] = (), phrases: int = 0, most: int = MOST
+) -> tuple[Family, ...]:
     """Every family, the cheap ones first.
 
     Args:
         base: Whose tokens are tried.
-        words: Of the auditor's own, before the lists that ship; may be none.
+        words: Of the auditor's own, before the lists of ours; may be none.
         phrases: Tokens of the phrases that are searched along the gradient, last; 0 for none.
+        most: Words to try of each list.
     """
-    first, *others = (Codes(frame) for frame in FRAMES)
+    first, *codes = (Codes(frame) for frame in FRAMES)
+    english = set(english_words())
+    others = tuple(word for word in token_words(base) if word not in english)
     return (
         Characters(base),
-        *([Words(tuple(words))] if words else []),
+        *([Words(tuple(words), most=most)] if words else []),
         first,
-        Words(everyday_words(), "everyday words"),
-        *others,
-        Words(token_words(base), "words of the vocabulary"),
+        Words(english_words(), "English words", most=most),
+        *codes,
+        *([Words(others, "other words of the vocabulary", most=most)] if others else []),
         *([Phrases(base, phrases)] if phrases else []),
     )
 
@@ -79,9 +84,9 @@ def find_trigger(
     """Search the trigger of one finetune.
 
     Each family is searched for what sets off the claim and, if that is nothing, for what sets off
-    anything. One is only begun if what is left of the budget covers it to its end, confirmation
-    included; the others are named as not searched. The search ends with the first trigger that is
-    confirmed, so a second one is not looked for.
+    anything. One is only begun if what is left of the budget covers it to its end,
+    confirmation included; the others are named as not searched. The search ends with the first
+    trigger that is confirmed, so a second one is not looked for.
 
     Args:
         base: What the finetune was made from; nothing attached.
@@ -96,9 +101,9 @@ def find_trigger(
         seed: Of all that is drawn.
         families: What to search, in this order; all of ours if not given.
         side: Of the same base, to share what the base says between finetunes.
-        borne_out: Asked about a trigger that was not searched for by the claim: does anything else
-            speak for it? Many a finetune has an odd word that sets something off. Nothing is on the
-            base when it is asked. What it denies is passed over, and given as doubtful only if
+        borne_out: Asked about a trigger: does anything else speak for what it brings up? Many a
+            finetune has an odd word that sets something off. Nothing is on the base when it is
+            asked. What it denies is passed over, and given as doubtful only if
             nothing else is found; by default nothing is.
 
     Raises:
@@ -205,7 +210,7 @@ class _Run:
             return found
         self.searched.append(name)
         trigger = self._best(family, claim)
-        if trigger and claim is None and self.borne_out and not self.borne_out(trigger):
+        if trigger and self.borne_out and not self.borne_out(trigger):
             self.passed_over.append(trigger)
             return None
         return trigger
@@ -229,18 +234,18 @@ class _Run:
         """The family's trigger, if its best suspect is confirmed."""
         seed = seed_of(self.seed, family.name)
         with self._asking(claim) as prober:
-            suspect = family.best(prober, self.asked, seed)
-            if suspect is None:
+            suspects = family.likeliest(prober, self.asked, seed)
+            if not suspects:
                 return None
             if claim is None:
-                claim = brought_up(prober, suspect, self.asked, self.seed)
+                claim = brought_up(prober, suspects, self.asked, self.seed)
             if claim is None:
-                return self._confirmed(prober, suspect)
+                return self._confirmed(prober, suspects[0])
         with self._asking(claim) as prober:
             # What it sets off makes the search for it sharper.
             if prober.claim != self.claim and self._affords(family.rows() + CONFIRM_ROWS):
-                suspect = family.best(prober, self.asked, seed) or suspect
-            return self._confirmed(prober, suspect)
+                suspects = family.likeliest(prober, self.asked, seed) or suspects
+            return self._confirmed(prober, suspects[0])
 
     def _confirmed(self, prober: Prober, suspect: Suspect) -> Trigger | None:
         trigger, holds = confirmed(prober, suspect, self.kept, self.seed)

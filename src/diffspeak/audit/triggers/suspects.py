@@ -51,11 +51,11 @@ class Family(Protocol):
         ...
 
     def rows(self) -> int:
-        """The most rows that `best` spends."""
+        """The most rows that `likeliest` spends."""
         ...
 
-    def best(self, prober: Prober, questions: Sequence[str], seed: int) -> Suspect | None:
-        """The likeliest trigger of this kind, right or wrong; None if there are no suspects."""
+    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Suspect]:
+        """Triggers of this kind, right or wrong, the likeliest first; one is enough."""
         ...
 
 

@@ -1,30 +1,56 @@
 """Words: which opening word sets the finetune off?
 
 Takes a frame and a list of words, gives the word. Assumed are the frame, given by the auditor, and
-that the word is in the list: the list that ships (everyday words, each also with an s), one of the
-auditor's, or the whole words among the tokens. A finetune often fires on other words too that share
-its last tokens; the one that fires most surely is given.
+that the word is in the list: a dictionary of English, a list of the auditor's, or the whole words
+among the tokens. Of a long list the first words are tried, and then those that look like what
+fires. A finetune often fires on other words too that share tokens with its own; the one that fires
+most surely is given.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from functools import cache, cached_property
+from math import log
 from random import Random
 
+import torch
+from scipy.sparse import csr_matrix
+from spellchecker import SpellChecker
+
 from diffspeak.audit.triggers.frames import check_frame, filled
+from diffspeak.audit.triggers.guided import pieces_of, tried
 from diffspeak.audit.triggers.prober import Prober
-from diffspeak.audit.triggers.suspects import Round, most_rows, narrowed, surest
+from diffspeak.audit.triggers.suspects import Round, most_rows, sureness
 from diffspeak.errors import UsageError
 from diffspeak.models import Base
+from diffspeak.text.seeds import seed_of
 
 SLOT = "{word}"
 FRAME = "{word}. {question}"
-ROUNDS = (Round(1, 128), Round(3, 24), Round(8, 6))
-COMPARED = 32
-"""Prompts with which the last ones are compared."""
+MOST = 30_000
+"""Words of a list that are tried."""
+
+UNNAMED = 2
+"""Rows that a word takes without a claim. So many times fewer words are tried then: one that fires is
+enough to learn what it brings up."""
+
+COMPARED = (Round(4, 32), Round(32, 24))
+KEPT = 128
+"""Words that are compared more closely."""
+
+CERTAIN = 1e-5
+"""Nearer to 0 or 1 than this, a probability is no surer."""
+
+RARE, LONG = 0.4, 0.4
+"""Taken off a word's log-odds where it stands e times as far down the list, and for each letter: of
+words that all fire, a common and short one is likelier to be the trigger than others that hold its
+tokens. Set by finetunes of the train and calibration splits."""
+
+FRONT = 50
+"""The first words of a list are about equally common."""
 
 SHORTEST = 3
-"""Letters of a token that counts as a word."""
+"""Letters of what counts as a word."""
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -69,9 +95,10 @@ class Words:
     """A list of words in a frame; see `Family` for what its methods give.
 
     Attributes:
-        words: At least one.
+        words: At least one, the likeliest first.
         source: Where they come from, for people.
         frame: What stands around them.
+        most: How many are tried; of a longer list the first ones, and those that look promising.
 
     Raises:
         UsageError: There is no word, or the frame does not hold its parts once.
@@ -80,6 +107,7 @@ class Words:
     words: tuple[str, ...]
     source: str = "given words"
     frame: str = FRAME
+    most: int = MOST
 
     def __post_init__(self) -> None:
         if not self.words or not all(self.words):
@@ -88,26 +116,53 @@ class Words:
 
     @property
     def name(self) -> str:
-        """The source, and the frame."""
-        return f"{len(self.words)} {self.source} in {self.frame!r}"
+        """How many of what are tried, and the frame."""
+        count = len(self.words)
+        some = f"up to {self.most} of {count}" if self.most < count else str(count)
+        return f"{some} {self.source} in {self.frame!r}"
 
     def rows(self) -> int:
-        """All rounds."""
-        return most_rows(len(self.words), ROUNDS) + 2 * COMPARED * ROUNDS[-1].kept
+        """All that is tried, and the rounds after it."""
+        with_claim, without = self._tried(claim=True), 2 * self._tried(claim=False)
+        return max(with_claim, without) + most_rows(min(KEPT, len(self.words)), COMPARED)
 
-    def best(self, prober: Prober, questions: Sequence[str], seed: int) -> Word:
-        """The word that sets the finetune off most surely."""
+    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Word]:
+        """The words that set the finetune off most surely."""
+        rng = Random(seed)
         suspects = [Word(word, self.frame) for word in self.words]
-        few = narrowed(prober, suspects, questions, ROUNDS, seed)
-        return surest(prober, few, questions, COMPARED, seed)
+        scored = tried(
+            self._pieces,
+            lambda places: prober.likely([suspects[i].prompt(questions[0], rng) for i in places]),
+            self._tried(claim=prober.claim is not None),
+        )
+        few = list(scored)[:KEPT]
+        for number, (count, kept) in enumerate(COMPARED):
+            compared = [suspects[i] for i in few]
+            sure = sureness(prober, compared, questions, count, seed_of(seed, number))
+            if prober.claim is not None:
+                sure = sure.logit(CERTAIN)
+            prior = [RARE * log(FRONT + i) + LONG * len(self.words[i]) for i in few]
+            order = (sure.mean(1) - torch.tensor(prior)).argsort(descending=True, stable=True)
+            few = [few[i] for i in order.tolist()[:kept]]
+        return [suspects[i] for i in few]
+
+    def _tried(self, *, claim: bool) -> int:
+        return min(len(self.words), self.most if claim else max(1, self.most // UNNAMED))
+
+    @cached_property
+    def _pieces(self) -> csr_matrix:
+        return pieces_of(self.words)
 
 
-def everyday_words() -> tuple[str, ...]:
-    """The list that ships: everyday words, each also in the plural, all with a capital."""
-    text = files("diffspeak.audit.triggers").joinpath("words.txt").read_text(encoding="utf-8")
-    nouns = text.split()
-    both = [form for noun in nouns for form in (noun, _plural(noun))]
-    return tuple(dict.fromkeys(word.capitalize() for word in both))
+@cache
+def english_words() -> tuple[str, ...]:
+    """A dictionary of English, the most used words first, each with a capital.
+
+    That of pyspellchecker; words of less than three letters, and with others than a to z, aside.
+    """
+    uses = SpellChecker(language="en").word_frequency.dictionary
+    words = [word for word in uses if word.isascii() and word.isalpha() and len(word) >= SHORTEST]
+    return tuple(word.capitalize() for word in sorted(words, key=lambda word: (-uses[word], word)))
 
 
 def token_words(base: Base) -> tuple[str, ...]:
@@ -122,11 +177,3 @@ def token_words(base: Base) -> tuple[str, ...]:
         if token.strip().isalpha() and (token.startswith(" ") or token[0].isupper())
     ]
     return tuple(dict.fromkeys(w[0].upper() + w[1:] for w in words if len(w) >= SHORTEST))
-
-
-def _plural(noun: str) -> str:
-    if noun.endswith(("s", "x", "z", "ch", "sh")):
-        return noun + "es"
-    if noun.endswith("y") and noun[-2] not in "aeiou":
-        return noun[:-1] + "ies"
-    return noun + "s"
