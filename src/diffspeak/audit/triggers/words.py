@@ -31,8 +31,8 @@ MOST = 30_000
 """Words of a list that are tried."""
 
 UNNAMED = 2
-"""Rows that a word takes without a claim. So many times fewer words are tried then: one that fires is
-enough to learn what it brings up."""
+"""Rows that a word takes without a claim. So many times fewer words are tried then: one that fires
+is enough to learn what it brings up."""
 
 COMPARED = (Round(4, 32), Round(32, 24))
 KEPT = 128
