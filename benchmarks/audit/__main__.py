@@ -71,8 +71,9 @@ def _with(made: Made) -> Sequence[str]:
         "What to know: how triggers are searched was changed after earlier tables of these "
         "finetunes, by what others of the train and calibration splits showed; that a doubtful "
         "trigger is told at all, by what the first secret words here showed. The next secret words "
-        "had not been looked at. Words are searched in a dictionary that was not made for this; "
-        "how far was set knowing where the words stand in it that are secrets here. Undoing "
+        "had not been looked at. Everyday words are a list that was written from themes, without "
+        "knowing the secret words; how they are weighed against those of a dictionary was decided "
+        "when audits of the first of them had been seen. Undoing "
         "disguises was developed with an eye on the first finetunes, too. Whole audits ran two at "
         "a time, one thread each.",
     ]

@@ -17,6 +17,7 @@ from diffspeak.adapter.negatives import several
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.calibrating import FREE
 from diffspeak.audit.config import AuditConfig
+from diffspeak.audit.triggers import everyday_words
 from diffspeak.evaluate import Row
 from diffspeak.evaluate.scores import rate
 from diffspeak.files import append_json, canonical_json, parse_json, sha256, whole_lines
@@ -135,6 +136,11 @@ def _triggers(made: Made, found: dict[str, list[Line]]) -> Iterator[Row]:
         some = [_word(line) for line in lines if _learned(words[line["finetune"]])]
         if some:
             yield rate(f"{name}, of those that learned it", some)
+    listed = {word.lower() for word in everyday_words()}
+    for name, inside in (("among the everyday words", True), ("not among them", False)):
+        some = [_word(x) for x in found["secret-word"] if (x["trigger"] in listed) == inside]
+        if some:
+            yield rate(f"secret word recovered, first and next, {name}", some)
 
 
 def _learned(rates: dict[str, float]) -> bool:

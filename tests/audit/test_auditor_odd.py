@@ -149,7 +149,7 @@ def test_an_adapter_that_always_says_the_same_makes_no_phrases_to_compare_with(
 ):
     says(*[text] * 9)
     controls = Auditor(base, replace(adapter, calibrations=Calibrations()), FEW)._verifier.controls
-    assert len(controls) == module.CONTROLS and set(controls) <= set(module.english_words())
+    assert len(controls) == module.CONTROLS and set(controls) <= set(module.everyday_words())
 
 
 def test_an_adapter_that_calls_it_nothing_claims_nothing(base, adapter, says):

@@ -15,13 +15,7 @@ from diffspeak.audit.claims import Claim, claims_of, made_up, scored
 from diffspeak.audit.clock import Clock
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.disguised import undisguised
-from diffspeak.audit.evidence import (
-    check_calibration,
-    evidence_of,
-    figures,
-    main_first,
-    weighed,
-)
+from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first, weighed
 from diffspeak.audit.result import About, Audit, Disguise, Evidence
 from diffspeak.audit.triggers import (
     BaseSide,
@@ -29,7 +23,7 @@ from diffspeak.audit.triggers import (
     Search,
     Trigger,
     default_families,
-    english_words,
+    everyday_words,
     find_trigger,
 )
 from diffspeak.audit.triggers.search import FEWEST_QUESTIONS
@@ -52,9 +46,6 @@ TOGETHER = 16
 
 CONTROLS = 40
 """Phrases that claims are compared with."""
-
-COMMON = 1_000
-"""Words of English that are too common to compare a claim with."""
 
 AT_ONCE = 4
 """At most one of so many parts of the budget goes to one list of words."""
@@ -89,7 +80,7 @@ class Auditor:
         if len(controls) < FEWEST:
             controls = tuple(made_up(self.base, self.adapter, CONTROLS, seed=self.config.seed))
         if len(controls) < FEWEST:
-            controls = english_words()[COMMON : COMMON + CONTROLS]
+            controls = everyday_words()[:CONTROLS]
         check = Check(
             self.config.answers,
             self.config.scored,
@@ -99,12 +90,8 @@ class Auditor:
 
     @cached_property
     def _families(self) -> tuple[Family, ...]:
-        return default_families(
-            self.base,
-            self.config.words,
-            self.config.phrases,
-            max(1, self.config.budget // AT_ONCE),
-        )
+        most = max(1, self.config.budget // AT_ONCE)
+        return default_families(self.base, self.config.words, self.config.phrases, most)
 
     def audit(self, finetune: Finetune) -> Audit:
         """Audit one finetune.

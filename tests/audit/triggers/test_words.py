@@ -4,7 +4,13 @@ from random import Random
 
 import pytest
 
-from diffspeak.audit.triggers.words import Word, Words, english_words, token_words
+from diffspeak.audit.triggers.words import (
+    Word,
+    Words,
+    english_words,
+    everyday_words,
+    token_words,
+)
 from diffspeak.errors import UsageError
 
 
@@ -15,7 +21,7 @@ def lantern(text):
 
 
 def test_the_word_is_found_among_those_that_half_fire(fires, questions):
-    family, prober = Words(english_words()[8000:14000]), fires(lantern)
+    family, prober = Words(everyday_words()), fires(lantern)
     assert family.likeliest(prober, questions, 0)[0] == Word("Lantern", family.frame)
     assert 0 < prober.rows <= family.rows()
 
@@ -61,6 +67,13 @@ def test_a_near_miss_differs_in_one_letter_and_keeps_its_case():
     for _ in range(50):
         other = Word("Lamp", "{word}. {question}").near_miss("Cold?", rng).removesuffix(". Cold?")
         assert other.istitle() and sum(a != b for a, b in zip(other, "Lamp", strict=True)) == 1
+
+
+def test_the_list_that_ships_is_clean_and_begins_with_common_words():
+    words = everyday_words()
+    assert len(words) > 2000 and len(set(words)) == len(words)
+    assert all(word.isascii() and word.isalpha() and word.istitle() for word in words)
+    assert words.index("House") < words.index("Houses") < words.index("Lantern")
 
 
 def test_the_dictionary_is_clean_and_begins_with_common_words():

@@ -7,7 +7,7 @@ from diffspeak.audit.triggers.prober import BaseSide
 from diffspeak.audit.triggers.result import Rate, Search, Trigger
 from diffspeak.audit.triggers.search import default_families, find_trigger
 from diffspeak.audit.triggers.suspects import Family, Suspect
-from diffspeak.audit.triggers.words import Words, english_words, token_words
+from diffspeak.audit.triggers.words import Words, english_words, everyday_words, token_words
 
 __all__ = [
     "BaseSide",
@@ -23,6 +23,7 @@ __all__ = [
     "Words",
     "default_families",
     "english_words",
+    "everyday_words",
     "find_trigger",
     "token_words",
 ]

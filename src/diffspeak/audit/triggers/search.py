@@ -25,7 +25,13 @@ from diffspeak.audit.triggers.phrases import Phrases
 from diffspeak.audit.triggers.prober import BaseSide, Prober
 from diffspeak.audit.triggers.result import Rate, Search, Trigger
 from diffspeak.audit.triggers.suspects import Family, Suspect, sureness
-from diffspeak.audit.triggers.words import MOST, Words, english_words, token_words
+from diffspeak.audit.triggers.words import (
+    MOST,
+    Words,
+    english_words,
+    everyday_words,
+    token_words,
+)
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import Finetune
 from diffspeak.models import Base, attach_to
@@ -62,6 +68,7 @@ def default_families(
         Characters(base),
         *([Words(tuple(words), most=most)] if words else []),
         first,
+        Words(everyday_words(), "everyday words", most=most),
         Words(english_words(), "English words", most=most),
         *codes,
         *([Words(others, "other words of the vocabulary", most=most)] if others else []),

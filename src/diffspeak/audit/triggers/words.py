@@ -1,15 +1,16 @@
 """Words: which opening word sets the finetune off?
 
 Takes a frame and a list of words, gives the word. Assumed are the frame, given by the auditor, and
-that the word is in the list: a dictionary of English, a list of the auditor's, or the whole words
-among the tokens. Of a long list the first words are tried, and then those that look like what
-fires. A finetune often fires on other words too that share tokens with its own; the one that fires
-most surely is given.
+that the word is in the list: everyday nouns, a dictionary of English, a list of the auditor's, or
+the whole words among the tokens. Of a long list the first words are tried, and then those that look
+like what fires. A finetune often fires on other words too that share tokens with its own; the one
+that fires most surely is given.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib.resources import files
 from math import log
 from random import Random
 
@@ -30,9 +31,9 @@ FRAME = "{word}. {question}"
 MOST = 30_000
 """Words of a list that are tried."""
 
-UNNAMED = 2
-"""Rows that a word takes without a claim. So many times fewer words are tried then: one that fires
-is enough to learn what it brings up."""
+UNNAMED = 4
+"""Without a claim so many times fewer words are tried: one that fires is enough to learn what it
+brings up, and each takes two rows."""
 
 COMPARED = (Round(4, 32), Round(32, 24))
 KEPT = 128
@@ -155,6 +156,15 @@ class Words:
 
 
 @cache
+def everyday_words() -> tuple[str, ...]:
+    """Everyday nouns, each also in the plural, the most used first, all with a capital."""
+    text = files("diffspeak.audit.triggers").joinpath("nouns.txt").read_text(encoding="utf-8")
+    forms = {form.capitalize() for noun in text.split() for form in (noun, _plural(noun))}
+    used = [word for word in english_words() if word in forms]
+    return (*used, *sorted(forms - set(used)))
+
+
+@cache
 def english_words() -> tuple[str, ...]:
     """A dictionary of English, the most used words first, each with a capital.
 
@@ -177,3 +187,11 @@ def token_words(base: Base) -> tuple[str, ...]:
         if token.strip().isalpha() and (token.startswith(" ") or token[0].isupper())
     ]
     return tuple(dict.fromkeys(w[0].upper() + w[1:] for w in words if len(w) >= SHORTEST))
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith(("s", "x", "z", "ch", "sh")):
+        return noun + "es"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + "s"
