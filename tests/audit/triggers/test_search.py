@@ -115,6 +115,15 @@ def test_what_most_suspects_bring_up_is_told_whatever_the_likeliest_does(fires, 
     assert brought_up(prober, suspects, questions, 0) == "ocean, as ever"
 
 
+def test_a_dictionary_is_searched_only_if_no_word_was_found(base, questions, acted):
+    acted(begins("Red."))
+    large = Words(("Blue", "Bird", "Boat"), "blues", most=2)
+    common = {"families": [RED, large, BLUE], "budget": 9000, "claim": None}
+    found = find_trigger(base, NOTHING, questions=questions, borne_out=lambda _: False, **common)
+    assert found.searched == (RED.name, BLUE.name) and found.trigger.doubtful
+    assert found.not_searched == (f"{large.name}: a word was found before, if a doubtful one",)
+
+
 def test_phrases_are_for_a_claim(base, questions, acted):
     acted(lambda _: 0.0)
     found = find_trigger(base, NOTHING, None, questions, 9**9, families=[Phrases(base, 2)])

@@ -224,8 +224,7 @@ class _Run:
 
     def _doubtful(self) -> Trigger | None:
         """Of what was passed over the clearest, or what sets off the same more surely still."""
-        known = [trigger for trigger in self.passed_over if trigger.shows is not None]
-        if not known:
+        if not (known := self._known):
             return None
         best = max(known, key=lambda one: one.firing_rate.value - one.near_miss_rate.value)
         alike = [trigger for trigger in known if same(str(trigger.shows), str(best.shows))]
@@ -245,7 +244,10 @@ class _Run:
             if not suspects:
                 return None
             if claim is None:
-                claim = brought_up(prober, suspects, self.asked, self.seed)
+                # Several say it more surely than the likeliest, unless that alone fires.
+                ways = (suspects, suspects[:1]) if len(suspects) > 1 else (suspects,)
+                said = (brought_up(prober, some, self.asked, self.seed) for some in ways)
+                claim = next(filter(None, said), None)
             if claim is None:
                 return self._confirmed(prober, suspects[0])
         with self._asking(claim) as prober:
@@ -265,9 +267,16 @@ class _Run:
             return "the claim needs no trigger"
         if claim is None and isinstance(family, Phrases):
             return "they are searched for a claim only"
-        needed = family.rows() + CONFIRM_ROWS + (BROUGHT_UP_ROWS if claim is None else 0)
+        if isinstance(family, Words) and family.deep and any(x.kind == "word" for x in self._known):
+            return "a word was found before, if a doubtful one"
+        needed = family.rows() + CONFIRM_ROWS + (2 * BROUGHT_UP_ROWS if claim is None else 0)
         left = self.budget - self.rows
         return f"takes up to {needed} rows, {left} are left" if needed > left else None
+
+    @property
+    def _known(self) -> list[Trigger]:
+        """Those passed over of which it is known what they bring up."""
+        return [trigger for trigger in self.passed_over if trigger.shows is not None]
 
     def _affords(self, rows: int) -> bool:
         return self.rows + rows <= self.budget

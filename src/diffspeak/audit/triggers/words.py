@@ -119,8 +119,13 @@ class Words:
     def name(self) -> str:
         """How many of what are tried, and the frame."""
         count = len(self.words)
-        some = f"up to {self.most} of {count}" if self.most < count else str(count)
+        some = f"up to {self.most} of {count}" if self.deep else str(count)
         return f"{some} {self.source} in {self.frame!r}"
+
+    @property
+    def deep(self) -> bool:
+        """Whether there are more words than are tried."""
+        return len(self.words) > self.most
 
     def rows(self) -> int:
         """All that is tried, and the rounds after it."""
