@@ -72,7 +72,7 @@ def searched(monkeypatch):
     asked = []
 
     def find(base, finetune, claim, questions, budget, seed, *, families, side, borne_out):
-        assert side.base is base and tuple(questions) == PROMPTS and len(families) == 6
+        assert side.base is base and tuple(questions) == PROMPTS and len(families) == 7
         asked.append((claim, budget, seed))
         rate = Rate(24, 24, (0.86, 1.0))
         found = Trigger(
