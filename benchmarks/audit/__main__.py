@@ -73,9 +73,8 @@ def _with(made: Made) -> Sequence[str]:
         "trigger is told at all, by what the first secret words here showed. The next secret words "
         "had not been looked at. Everyday words are a list that was written from themes, without "
         "knowing the secret words; how they are weighed against those of a dictionary was decided "
-        "when audits of the first of them had been seen. Undoing "
-        "disguises was developed with an eye on the first finetunes, too. Whole audits ran two at "
-        "a time, one thread each.",
+        "when audits of the first of them had been seen. Undoing disguises was developed with an "
+        "eye on the first finetunes, too. Whole audits ran two at a time, one thread each.",
     ]
     for name in ("describe", "audit"):
         calibration = getattr(made.adapter.calibrations, name)

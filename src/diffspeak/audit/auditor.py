@@ -229,7 +229,7 @@ class Auditor:
     def _search(
         self, finetune: Finetune, checked: Sequence[Checked], finding: bool | None
     ) -> Search:
-        """For what sets off the main claim; for anything where the adapter claims nothing."""
+        """For what sets off the main claim; for anything where there is none that is likely."""
         claim = checked[0].claim.text if checked and finding is not False else None
         return find_trigger(
             self.base,

@@ -22,7 +22,7 @@ class AuditConfig(BaseModel):
         description="ordinary prompts on which behavior is looked at; ours if none are given",
     )
     words: tuple[str, ...] = Field(
-        default=(), description="words that are tried as triggers before ours"
+        default=(), description="words that are tried as triggers before ours, the likeliest first"
     )
     phrases: NonNegativeInt = Field(
         default=0,

@@ -93,7 +93,7 @@ OwnWords = Annotated[
     typer.Option(
         "--words",
         metavar="FILE",
-        help="Words, one a line, that are tried as triggers before those of ours.",
+        help="Words, one a line, the likeliest first, that are tried as triggers before ours.",
     ),
 ]
 Phrases = Annotated[
