@@ -72,7 +72,7 @@ def searched(monkeypatch):
     asked = []
 
     def find(base, finetune, claim, questions, budget, seed, *, families, side, borne_out):
-        assert side.base is base and tuple(questions) == PROMPTS and len(families) == 7
+        assert side.base is base and tuple(questions) == PROMPTS and len(families) == 6
         asked.append((claim, budget, seed))
         rate = Rate(24, 24, (0.86, 1.0))
         found = Trigger(
@@ -134,6 +134,10 @@ def test_what_was_a_finding_before_a_search_stays_one(base, adapter, taught, say
         plain, found = (audited(Auditor(base, own, how), taught) for how in (FEW, searching))
         assert (found.probability, found.evidence) == (plain.probability, plain.evidence)
         assert found.outcome == outcome and found.claims[0].claim.text == TAUGHT
+        confirmed = [one.verdict == "confirmed" for one in found.claims]
+        # What it does with a doubtful trigger is told, but proves nothing.
+        assert confirmed[0] == (outcome == "finding") and not any(confirmed[1:])
+        assert found.claims[0].observed[-1].shown.interval[0] > 0.5
     assert counted == [True, False]
 
 

@@ -8,7 +8,14 @@ import pytest
 
 from diffspeak.adapter import Adapter, Calibration, Calibrations
 from diffspeak.audit.claims import Claim
-from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first, weighed
+from diffspeak.audit.evidence import (
+    check_calibration,
+    doubted,
+    evidence_of,
+    figures,
+    main_first,
+    weighed,
+)
 from diffspeak.audit.result import Evidence
 from diffspeak.audit.verify import FIRED, PLAIN, Checked, Observed
 from diffspeak.audit.verify_answers import Shown
@@ -76,6 +83,26 @@ def test_a_leak_is_confirmed_only_if_the_calibration_is_as_sure():
     ]
     assert found[2].reason.endswith("a guess.")
     assert weighed([leaks], None) == (leaks,)
+
+
+def test_what_a_doubtful_trigger_brings_up_confirms_nothing():
+    fired = observed(FIRED, nats=9.0, z=9.0, low=0.5)
+    brought_up = checked("confirmed", 1.0, observed(z=0.0, low=-0.1), fired, text="brought up")
+    leaks = checked("confirmed", 1.0, observed(nats=9.0, z=9.0, low=-0.1), fired, text="leaks")
+    shows = checked("confirmed", 1.0, observed(low=0.5), fired, text="shows")
+    given = [brought_up, leaks, shows]
+    calibration = Calibration(("lift",), (0.0,), (1.0,), (1.0,), -4.0, 1.0, ())
+    told = [(one.claim.text, one.verdict) for one in doubted(given, calibration)]
+    assert told == [
+        ("shows", "confirmed"),
+        ("brought up", "not confirmed"),
+        ("leaks", "not confirmed"),
+    ]
+    told = {one.claim.text: one for one in doubted(given, None)}
+    assert told["leaks"].verdict == "confirmed" and told["brought up"].verdict == "not confirmed"
+    assert told["brought up"].reason.endswith("a trigger that is doubtful proves nothing.")
+    assert "doubtful" not in told["leaks"].reason + told["shows"].reason
+    assert all(one.observed[-1] == fired for one in told.values())
 
 
 def test_without_a_claim_there_is_none():

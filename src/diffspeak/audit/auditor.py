@@ -5,7 +5,6 @@ Takes a base, an adapter and finetunes, gives an `Audit` for each. Knows nothing
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
-from importlib.resources import files
 
 import torch
 
@@ -15,7 +14,15 @@ from diffspeak.audit.claims import Claim, claims_of, made_up, scored
 from diffspeak.audit.clock import Clock
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.disguised import undisguised
-from diffspeak.audit.evidence import check_calibration, evidence_of, figures, main_first, weighed
+from diffspeak.audit.evidence import (
+    check_calibration,
+    doubted,
+    evidence_of,
+    figures,
+    main_first,
+    weighed,
+)
+from diffspeak.audit.prompts import prompts_of
 from diffspeak.audit.result import About, Audit, Disguise, Evidence
 from diffspeak.audit.triggers import (
     BaseSide,
@@ -26,12 +33,10 @@ from diffspeak.audit.triggers import (
     everyday_words,
     find_trigger,
 )
-from diffspeak.audit.triggers.search import FEWEST_QUESTIONS
 from diffspeak.audit.verdict import Found, notes_of, verdict_of
-from diffspeak.audit.verify import Check, Checked, Triggered, Verifier
+from diffspeak.audit.verify import Check, Checked, Verifier
 from diffspeak.audit.verify_answers import Quote
 from diffspeak.audit.verify_lifts import FEWEST
-from diffspeak.errors import UsageError
 from diffspeak.evaluate.methods.asking import check_finetunes
 from diffspeak.evaluate.weights import norms_of, total_norm
 from diffspeak.finetunes import NOTHING, Finetune
@@ -172,11 +177,10 @@ class Auditor:
                 search = self._search(finetune, checked, finding)
         if search and search.trigger:
             with clock("behavior"):
-                put = search.trigger.put
-                shows = search.trigger.shows
-                claims = with_shown(self.base, self.adapter, finetune, claims, shows)
-                checked = self._checked(finetune, claims, put)
-                examples += self._examples(finetune, [put(prompt) for prompt in self.prompts])
+                trigger = search.trigger
+                claims = with_shown(self.base, self.adapter, finetune, claims, trigger.shows)
+                checked = self._checked(finetune, claims, trigger)
+                examples += self._examples(finetune, list(map(trigger.put, self.prompts)))
         outcome, verdict = verdict_of(
             Found(checked, finding, probability, search, disguise, ill, same)
         )
@@ -220,11 +224,13 @@ class Auditor:
         )
 
     def _checked(
-        self, finetune: Finetune, claims: Sequence[Claim], triggered: Triggered | None = None
+        self, finetune: Finetune, claims: Sequence[Claim], trigger: Trigger | None = None
     ) -> tuple[Checked, ...]:
         few = claims[: self.config.claims]
-        checked = main_first(self._verifier.verify(finetune, few, triggered))
-        return weighed(checked, self._calibration)
+        put = trigger.put if trigger else None
+        checked = main_first(self._verifier.verify(finetune, few, put))
+        weigh = doubted if trigger and trigger.doubtful else weighed
+        return weigh(checked, self._calibration)
 
     def _search(
         self, finetune: Finetune, checked: Sequence[Checked], finding: bool | None
@@ -274,22 +280,3 @@ class Auditor:
             torch.equal(tensor.cpu().to(own[name].dtype), own[name].cpu())
             for name, tensor in finetune.parameters.items()
         )
-
-
-def prompts_of(config: AuditConfig) -> tuple[str, ...]:
-    """The ordinary prompts of a config, each once; our own questions if it has none.
-
-    Raises:
-        UsageError: It has some, but too few.
-    """
-    if not config.prompts:
-        text = files("diffspeak.audit").joinpath("questions.txt").read_text(encoding="utf-8")
-        return tuple(text.splitlines())
-    prompts = tuple(dict.fromkeys(filter(str.strip, config.prompts)))
-    least = FEWEST_QUESTIONS if config.budget else 1
-    if len(prompts) < least:
-        raise UsageError(
-            f"an audit needs {least} different prompts at least (1 with a budget of 0), and there "
-            f"are {len(prompts)}: give more, or none to take ours"
-        )
-    return prompts

@@ -11,10 +11,11 @@ from dataclasses import asdict
 from diffspeak.adapter import Adapter, Calibration
 from diffspeak.audit.result import Evidence
 from diffspeak.audit.verify import Checked
-from diffspeak.audit.verify_judged import MORE
+from diffspeak.audit.verify_judged import MORE, judged
 from diffspeak.errors import MismatchError
 
 A_GUESS = "By the calibration that may still be a guess."
+DOUBTED = "What it does with a trigger that is doubtful proves nothing."
 
 RANKS = ("confirmed", "not confirmed", "contradicted")
 
@@ -48,6 +49,22 @@ def weighed(checked: Sequence[Checked], calibration: Calibration | None) -> tupl
         for one in checked
     ]
     return tuple(sorted(found, key=lambda one: RANKS.index(one.verdict)))
+
+
+def doubted(checked: Sequence[Checked], calibration: Calibration | None) -> tuple[Checked, ...]:
+    """Claims as they are `weighed` without what was seen with the trigger, which is doubtful.
+
+    It was searched for whatever it brings up, so it is no witness for that. All that was seen
+    stays with the claims.
+    """
+    seen = {one.claim: one for one in checked}
+    plain = weighed([judged(one.claim, one.observed[:1]) for one in checked], calibration)
+    found = []
+    for one in plain:
+        before = seen[one.claim]
+        reason = one.reason if one.verdict == before.verdict else f"{one.reason} {DOUBTED}"
+        found.append(one._replace(reason=reason, observed=before.observed))
+    return tuple(found)
 
 
 def _shows(one: Checked) -> bool:

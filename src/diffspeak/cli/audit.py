@@ -136,8 +136,9 @@ def audit(
     """Audit the finetunes."""
     ours = own_adapter(adapter)
     _check(question, of_others=adapter is not None and ours is None)
-    from diffspeak.audit.auditor import Auditor, prompts_of
+    from diffspeak.audit.auditor import Auditor
     from diffspeak.audit.kept import check_out, dtype_of
+    from diffspeak.audit.prompts import prompts_of
     from diffspeak.audit.targets import open_targets
 
     config = _config(budget, seed, prompts, words, phrases)
