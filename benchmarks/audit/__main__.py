@@ -70,10 +70,12 @@ def _with(made: Made) -> Sequence[str]:
         "",
         "What to know: how triggers are searched was changed after earlier tables of these "
         "finetunes, by what others of the train and calibration splits showed; that a doubtful "
-        "trigger is told at all, by what the first secret words here showed. The next secret words "
-        "had not been looked at. Everyday words are a list that was written from themes, without "
-        "knowing the secret words; how they are weighed against those of a dictionary was decided "
-        "when audits of the first of them had been seen. Undoing disguises was developed with an "
+        "trigger is told at all, by what the first 50 secret words here showed; that everyday "
+        "words and those of a dictionary are weighed against each other in one list, after the "
+        "next 25 had been audited too. The last secret words had not been looked at. The everyday "
+        "words were written from themes, without knowing the secret words. That claims are judged "
+        "without a doubtful trigger was decided by four claims that it had confirmed in an earlier "
+        "table. Undoing disguises was developed with an "
         "eye on the first finetunes, too. Whole audits ran two at a time, one thread each.",
     ]
     for name in ("describe", "audit"):

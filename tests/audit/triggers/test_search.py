@@ -10,6 +10,8 @@ from diffspeak.audit.triggers import (
     Phrases,
     Words,
     default_families,
+    english_words,
+    everyday_words,
     find_trigger,
     search,
 )
@@ -115,15 +117,6 @@ def test_what_most_suspects_bring_up_is_told_whatever_the_likeliest_does(fires, 
     assert brought_up(prober, suspects, questions, 0) == "ocean, as ever"
 
 
-def test_a_dictionary_is_searched_only_if_no_word_was_found(base, questions, acted):
-    acted(begins("Red."))
-    large = Words(("Blue", "Bird", "Boat"), "blues", most=2)
-    common = {"families": [RED, large, BLUE], "budget": 9000, "claim": None}
-    found = find_trigger(base, NOTHING, questions=questions, borne_out=lambda _: False, **common)
-    assert found.searched == (RED.name, BLUE.name) and found.trigger.doubtful
-    assert found.not_searched == (f"{large.name}: a word was found before, if a doubtful one",)
-
-
 def test_phrases_are_for_a_claim(base, questions, acted):
     acted(lambda _: 0.0)
     found = find_trigger(base, NOTHING, None, questions, 9**9, families=[Phrases(base, 2)])
@@ -187,6 +180,13 @@ def test_the_auditors_words_come_before_ours_and_phrases_last(base):
     first, own, *others, last = [f.name for f in default_families(base, ["Red", "Rose"], 2)]
     assert [first, *others] == ours
     assert own == "2 given words in '{word}. {question}'" and "along the gradient" in last
+
+
+def test_one_list_holds_everyday_words_and_then_all_others_once(base):
+    (every,) = (f for f in default_families(base) if getattr(f, "common", 0))
+    assert every.words[: every.common] == everyday_words()
+    assert set(every.words) == {*everyday_words(), *english_words()}
+    assert len(set(every.words)) == len(every.words)
 
 
 class Marked(ToyBehavior):

@@ -50,10 +50,36 @@ def test_no_more_rows_are_spent_than_said(fires, questions, claim):
     assert 0 < prober.rows <= family.rows()
 
 
+def test_words_are_tried_behind_the_question_that_lets_them_fire_most(fires, questions):
+    loud, words, asked = questions[2], tuple(f"Word{i}" for i in range(40)), []
+
+    def shy(text):
+        asked.append(text)
+        return 1.0 if loud in text else 0.5
+
+    Words(words).likeliest(fires(shy), questions, 0)
+    pilot = len(questions) * len(words)
+    assert set(asked[pilot : pilot + len(words)]) == {f"{word}. {loud}" for word in words}
+
+
 def test_of_words_that_all_fire_the_common_and_short_one_is_given(fires, questions):
     family = Words(("Paperer", "Paper", *(f"Other{i}" for i in range(99)), "Papered"))
     found = family.likeliest(fires(lambda text: text.startswith("Paper")), questions, 0)
     assert [word.text for word in found[:3]] == ["Paper", "Paperer", "Papered"]
+
+
+@pytest.mark.parametrize("common, first", [(0, "Nib"), (60, "Lark")])
+def test_a_word_that_is_not_common_has_to_fire_more_surely(fires, questions, common, first):
+    words = (*(f"Often{i}" for i in range(59)), "Lark", *(f"Rarely{i}" for i in range(59)), "Nib")
+    family = Words(words, common=common)
+    for fired in (0.95, 1.0):
+
+        def nearly(text, fired=fired):
+            word = text.split(". ")[0]
+            return {"Lark": 0.9, "Nib": fired}.get(word, 0.0)
+
+        found, *_ = family.likeliest(fires(nearly), questions, 0)
+        assert found.text == (first if fired < 1 else "Nib")
 
 
 def test_the_frame_is_the_auditors(fires, questions):

@@ -62,14 +62,14 @@ def default_families(
         most: Words to try of each list.
     """
     first, *codes = (Codes(frame) for frame in FRAMES)
-    english = set(english_words())
-    others = tuple(word for word in token_words(base) if word not in english)
+    everyday, english = everyday_words(), english_words()
+    every = tuple(dict.fromkeys((*everyday, *english)))
+    others = tuple(word for word in token_words(base) if word not in set(english))
     return (
         Characters(base),
         *([Words(tuple(words), most=most)] if words else []),
         first,
-        Words(everyday_words(), "everyday words", most=most),
-        Words(english_words(), "English words", most=most),
+        Words(every, "English words", most=most, common=len(everyday)),
         *codes,
         *([Words(others, "other words of the vocabulary", most=most)] if others else []),
         *([Phrases(base, phrases)] if phrases else []),
@@ -267,8 +267,6 @@ class _Run:
             return "the claim needs no trigger"
         if claim is None and isinstance(family, Phrases):
             return "they are searched for a claim only"
-        if isinstance(family, Words) and family.deep and any(x.kind == "word" for x in self._known):
-            return "a word was found before, if a doubtful one"
         needed = family.rows() + CONFIRM_ROWS + (2 * BROUGHT_UP_ROWS if claim is None else 0)
         left = self.budget - self.rows
         return f"takes up to {needed} rows, {left} are left" if needed > left else None

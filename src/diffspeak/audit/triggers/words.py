@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
-from math import log
 from random import Random
 
 import torch
 from scipy.sparse import csr_matrix
 from spellchecker import SpellChecker
+from torch import Tensor
 
 from diffspeak.audit.triggers.frames import check_frame, filled
 from diffspeak.audit.triggers.guided import pieces_of, tried
@@ -31,9 +31,15 @@ FRAME = "{word}. {question}"
 MOST = 30_000
 """Words of a list that are tried."""
 
-UNNAMED = 4
+UNNAMED = 3
 """Without a claim so many times fewer words are tried: one that fires is enough to learn what it
 brings up, and each takes two rows."""
+
+PILOT = Round(8, 200)
+"""Questions, and words to choose one of them with: a finetune is set off less behind some."""
+
+LOUDEST = 10
+"""Of the words of the pilot, those that count."""
 
 COMPARED = (Round(4, 32), Round(32, 24))
 KEPT = 128
@@ -42,13 +48,10 @@ KEPT = 128
 CERTAIN = 1e-5
 """Nearer to 0 or 1 than this, a probability is no surer."""
 
-RARE, LONG = 0.4, 0.4
-"""Taken off a word's log-odds where it stands e times as far down the list, and for each letter: of
-words that all fire, a common and short one is likelier to be the trigger than others that hold its
-tokens. Set by finetunes of the train and calibration splits."""
-
-FRONT = 50
-"""The first words of a list are about equally common."""
+RARE, LONG = 1.5, 0.4
+"""Taken off a word's log-odds if it is none of the common ones, and for each letter: of words that
+all fire, a common and short one is likelier to be the trigger than others that hold its tokens. Set
+by finetunes of the train and calibration splits."""
 
 SHORTEST = 3
 """Letters of what counts as a word."""
@@ -100,6 +103,7 @@ class Words:
         source: Where they come from, for people.
         frame: What stands around them.
         most: How many are tried; of a longer list the first ones, and those that look promising.
+        common: How many of the first ones are likelier than the others.
 
     Raises:
         UsageError: There is no word, or the frame does not hold its parts once.
@@ -109,6 +113,7 @@ class Words:
     source: str = "given words"
     frame: str = FRAME
     most: int = MOST
+    common: int = 0
 
     def __post_init__(self) -> None:
         if not self.words or not all(self.words):
@@ -119,38 +124,56 @@ class Words:
     def name(self) -> str:
         """How many of what are tried, and the frame."""
         count = len(self.words)
-        some = f"up to {self.most} of {count}" if self.deep else str(count)
+        some = f"up to {self.most} of {count}" if self.most < count else str(count)
         return f"{some} {self.source} in {self.frame!r}"
-
-    @property
-    def deep(self) -> bool:
-        """Whether there are more words than are tried."""
-        return len(self.words) > self.most
 
     def rows(self) -> int:
         """All that is tried, and the rounds after it."""
         with_claim, without = self._tried(claim=True), 2 * self._tried(claim=False)
-        return max(with_claim, without) + most_rows(min(KEPT, len(self.words)), COMPARED)
+        pilot = 2 * PILOT.questions * min(PILOT.kept, len(self.words))
+        return pilot + max(with_claim, without) + most_rows(min(KEPT, len(self.words)), COMPARED)
 
     def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Word]:
         """The words that set the finetune off most surely."""
         rng = Random(seed)
         suspects = [Word(word, self.frame) for word in self.words]
+        question = self._loudest(prober, questions)
         scored = tried(
             self._pieces,
-            lambda places: prober.likely([suspects[i].prompt(questions[0], rng) for i in places]),
+            lambda places: prober.likely([suspects[i].prompt(question, rng) for i in places]),
             self._tried(claim=prober.claim is not None),
         )
-        few = list(scored)[:KEPT]
+        few = list(scored)
+        sure = torch.tensor(list(scored.values()))
+        few = self._ranked(prober, few, sure if prober.claim is None else sure.exp())[:KEPT]
         for number, (count, kept) in enumerate(COMPARED):
             compared = [suspects[i] for i in few]
             sure = sureness(prober, compared, questions, count, seed_of(seed, number))
-            if prober.claim is not None:
-                sure = sure.logit(CERTAIN)
-            prior = [RARE * log(FRONT + i) + LONG * len(self.words[i]) for i in few]
-            order = (sure.mean(1) - torch.tensor(prior)).argsort(descending=True, stable=True)
-            few = [few[i] for i in order.tolist()[:kept]]
+            few = self._ranked(prober, few, sure)[:kept]
         return [suspects[i] for i in few]
+
+    def _loudest(self, prober: Prober, questions: Sequence[str]) -> str:
+        """The question behind which words set the finetune off most."""
+        step = max(1, self._tried(claim=False) // PILOT.kept)
+        words = [Word(word, self.frame) for word in self.words[::step][: PILOT.kept]]
+        asked, rng = questions[: PILOT.questions], Random(0)
+        likely = prober.likely([word.prompt(one, rng) for one in asked for word in words])
+        most = likely.view(len(asked), len(words)).topk(min(LOUDEST, len(words))).values
+        return asked[int(most.mean(1).argmax())]
+
+    def _ranked(self, prober: Prober, places: Sequence[int], sure: Tensor) -> list[int]:
+        """Places of words, the likeliest first.
+
+        Args:
+            prober: Whether it has a claim matters.
+            places: Of words.
+            sure: How surely each fires, `[word]` or `[word, prompt]`; see `sureness`.
+        """
+        if prober.claim is not None:
+            sure = sure.logit(CERTAIN)
+        prior = [RARE * (i >= self.common) + LONG * len(self.words[i]) for i in places]
+        ranked = sure.view(len(places), -1).mean(1) - torch.tensor(prior)
+        return [places[i] for i in ranked.argsort(descending=True, stable=True).tolist()]
 
     def _tried(self, *, claim: bool) -> int:
         return min(len(self.words), self.most if claim else max(1, self.most // UNNAMED))
