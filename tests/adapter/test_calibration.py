@@ -7,7 +7,7 @@ import random
 import pytest
 
 from diffspeak.adapter import Calibration, Counted, calibrate, check_enough
-from diffspeak.adapter.calibration import FEWEST, _sigmoid, _threshold
+from diffspeak.adapter.calibration import FALSE_POSITIVES, FEWEST, _sigmoid, _threshold
 from diffspeak.errors import UsageError
 
 
@@ -99,6 +99,14 @@ def test_each_kind_of_negative_weighs_the_same_however_many_there_are():
         assert one.probability(figures) == pytest.approx(other.probability(figures), abs=1e-4)
 
 
+@pytest.mark.parametrize("count, above", [(20, 0), (398, 0), (399, 1), (598, 1), (599, 2)])
+def test_of_so_many_negatives_the_next_one_is_hardly_ever_above_the_threshold(count, above):
+    negatives = [i / 1000 for i in range(count)]
+    threshold = _threshold([0.9] * 100 + [0.0] * 10, [negatives])
+    assert sum(one >= threshold for one in negatives) == above
+    assert above == 0 or (above + 1) / (count + 1) <= FALSE_POSITIVES
+
+
 def test_the_threshold_lies_in_the_middle_of_the_gap():
     found = calibrate(lifts([4.0] * 20), {"random": lifts([2.0] * 20)})
     low, high = (found.probability({"lift": lift}) for lift in (2.0, 4.0))
@@ -114,10 +122,10 @@ def test_without_a_gap_the_threshold_lies_above_all_but_a_few_negatives_of_the_w
     assert found.counted == (
         Counted("positive", 45, 50),
         Counted("random", 0, 30),
-        Counted("ordinary", 2, 400),
+        Counted("ordinary", 1, 400),
     )
-    assert found.found(found.probability({"lift": 7.0}))
-    assert not found.found(found.probability({"lift": 3.0}))
+    assert found.found(found.probability({"lift": 8.0}))
+    assert not found.found(found.probability({"lift": 7.0}))
 
 
 def test_one_negative_that_is_as_certain_as_can_be_keeps_all_from_being_found():

@@ -19,8 +19,8 @@ FEWEST = 20
 """Finetunes of each kind below which nothing is calibrated."""
 
 FALSE_POSITIVES = 0.005
-"""Share of the negatives of each kind that may lie above the threshold; half of what is promised
-for the worst kind, because the next finetunes are others."""
+"""Chance of the next negative of each kind to lie above the threshold, if it is drawn like those of
+the calibration; half of what is promised for the worst kind, because the next ones are others."""
 
 FEW_MISSED = 0.02
 """Share of the positives that may lie below a threshold which is moved up, away from negatives."""
@@ -191,17 +191,22 @@ def _fit(rows: Any, truth: Any, weights: Any) -> Any:
 def _threshold(positives: Sequence[float], negatives: Sequence[Sequence[float]]) -> float:
     """Above all but a few negatives of every kind; in the middle of the gap, if there is one.
 
-    Where a negative is as certain as can be, it is above 1, and nothing is ever found.
+    Of n negatives and one more drawn like them, that one is among the k highest with a chance of
+    k / (n + 1). So all but k - 1 lie below, and all of them where n is small (split conformal
+    prediction, Papadopoulos et al. 2002). Where a negative is as certain as can be, the threshold
+    is above 1, and nothing is ever found.
     """
-    highest = max(
-        sorted(kind)[math.ceil((1 - FALSE_POSITIVES) * len(kind)) - 1] for kind in negatives
-    )
+    highest = max(sorted(kind)[-max(1, _allowed(len(kind)))] for kind in negatives)
     lowest = sorted(positives)[math.floor(FEW_MISSED * len(positives))]
     least = math.nextafter(highest, 2.0)
     if lowest <= highest:
         return least
     middle = _sigmoid((_logit(lowest) + _logit(highest)) / 2)
     return min(max(middle, least), lowest)
+
+
+def _allowed(count: int) -> int:
+    return math.floor(FALSE_POSITIVES * (count + 1))
 
 
 def check_enough(positives: Sized, negatives: Mapping[str, Sized]) -> None:
