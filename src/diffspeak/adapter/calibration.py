@@ -192,8 +192,8 @@ def _threshold(positives: Sequence[float], negatives: Sequence[Sequence[float]])
     """Above all but a few negatives of every kind; in the middle of the gap, if there is one.
 
     Of n negatives and one more drawn like them, that one is among the k highest with a chance of
-    k / (n + 1). So all but k - 1 lie below, and all of them where n is small (split conformal
-    prediction, Papadopoulos et al. 2002). Where a negative is as certain as can be, the threshold
+    k / (n + 1). So all but k - 1 lie below, and all of them where n is small: split conformal
+    prediction (Papadopoulos et al. 2002). Where a negative is as certain as can be, the threshold
     is above 1, and nothing is ever found.
     """
     highest = max(sorted(kind)[-max(1, _allowed(len(kind)))] for kind in negatives)
@@ -206,6 +206,7 @@ def _threshold(positives: Sequence[float], negatives: Sequence[Sequence[float]])
 
 
 def _allowed(count: int) -> int:
+    """The largest k; 0 if even the highest one is too likely to be exceeded."""
     return math.floor(FALSE_POSITIVES * (count + 1))
 
 

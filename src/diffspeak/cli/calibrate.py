@@ -19,7 +19,8 @@ HELP = """Calibrate an adapter: from when on is what it says more than a guess?
 ADAPTER is the folder that `diffspeak adapter` wrote. Each STORE holds finetunes that it never saw:
 those of behaviors that it was trained to tell are positives; all others, such as ordinary
 finetunes, are negatives of a kind. Random and shuffled changes are made of the positives. At least
-20 of each kind are needed, some hundred are good.
+20 of each kind are needed, some hundred are good: of n negatives of a kind so few may lie above the
+threshold that another one does with a chance of 0.5%, or of 1 in n + 1 if n is below 199.
 
 What comes out is calibration.json in the adapter's folder, with two calibrations: by how much
 likelier the finetune makes a description, with which `diffspeak describe` says "nothing found"
