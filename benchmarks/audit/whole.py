@@ -32,7 +32,7 @@ once, never before they were measured."""
 QUICK, ALONE, TIMED = "budget 0", "alone", 20
 """Audits that are timed: without a search and with one, each with nothing kept from another."""
 
-SEARCHED = 20
+SEARCHED = 10
 """Finetunes of each kind that hide nothing and are searched for a trigger all the same."""
 
 FIRES, SILENT = 0.75, 0.25
