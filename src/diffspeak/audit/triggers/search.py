@@ -64,7 +64,8 @@ def default_families(
     first, *codes = (Codes(frame) for frame in FRAMES)
     everyday, english = everyday_words(), english_words()
     every = tuple(dict.fromkeys((*everyday, *english)))
-    others = tuple(word for word in token_words(base) if word not in set(english))
+    known = set(every)
+    others = tuple(word for word in token_words(base) if word not in known)
     return (
         Characters(base),
         *([Words(tuple(words), most=most)] if words else []),
