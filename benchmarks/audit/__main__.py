@@ -75,8 +75,9 @@ def _with(made: Made) -> Sequence[str]:
         "next 25 had been audited too. The last secret words had not been looked at. The everyday "
         "words were written from themes, without knowing the secret words. That claims are judged "
         "without a doubtful trigger was decided by four claims that it had confirmed in an earlier "
-        "table. Undoing disguises was developed with an "
-        "eye on the first finetunes, too. Whole audits ran two at a time, one thread each.",
+        "table; that one negative fewer of the calibration may lie above the threshold, when those "
+        "of the test split had been seen. Undoing disguises was developed with an eye on the first "
+        "finetunes, too. Whole audits ran two at a time, one thread each.",
     ]
     for name in ("describe", "audit"):
         calibration = getattr(made.adapter.calibrations, name)
