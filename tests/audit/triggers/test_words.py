@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from diffspeak.audit.triggers.words import (
+    KEPT,
     Word,
     Words,
     english_words,
@@ -80,6 +81,12 @@ def test_a_word_that_is_not_common_has_to_fire_more_surely(fires, questions, com
 
         found, *_ = family.likeliest(fires(nearly), questions, 0)
         assert found.text == (first if fired < 1 else "Nib")
+
+
+def test_a_common_word_is_compared_though_more_others_fire_than_are(fires, questions):
+    words = ("Lamp", *(f"Lamplit{i}" for i in range(2 * KEPT)))
+    prober = fires(lambda text: 0.95 if text.startswith("Lamp.") else 0.951)
+    assert Words(words, common=1).likeliest(prober, questions, 0)[0].text == "Lamp"
 
 
 def test_the_frame_is_the_auditors(fires, questions):
