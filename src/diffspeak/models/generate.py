@@ -5,13 +5,14 @@ like length share a batch, padded on the left; finished rows leave it. What a ro
 depend on its neighbors: greedy to rounding, sampled from its own seed.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
 from diffspeak.lora import Attachment, DiffLinear
 from diffspeak.models.load import Base
@@ -132,6 +133,7 @@ class _Rows:
         self.tasks = None if tasks is None else torch.tensor(tasks, device=base.device)
         self.alive = list(range(len(prompts)))
         self.cache = DynamicCache(config=base.model.config)
+        self.cache_name = _cache_name(base.model)
         self.said: list[list[int]] = [[] for _ in prompts]
         self.logprobs: list[list[float]] = [[] for _ in prompts]
 
@@ -155,7 +157,7 @@ class _Rows:
             input_ids=self.ids,
             attention_mask=self.attention,
             position_ids=self.positions,
-            past_key_values=self.cache,
+            **{self.cache_name: self.cache},
             use_cache=True,
             logits_to_keep=1,
         )
@@ -193,3 +195,9 @@ class _Rows:
         if self.tasks is not None:
             self.tasks = self.tasks[keep]
         self.cache.batch_select_indices(keep)
+
+
+def _cache_name(model: PreTrainedModel) -> str:
+    """What a model's `forward` calls the cache: `past_key_values`, or since 5.24 `cache`."""
+    known = inspect.signature(type(model).forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
