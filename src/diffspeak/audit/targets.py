@@ -13,16 +13,12 @@ from typing import NoReturn
 
 from diffspeak.audit.kept import is_for_audits
 from diffspeak.errors import UsageError
-from diffspeak.finetunes import Finetune, Source, is_peft, open_source
-from diffspeak.finetunes.checkpoint import is_checkpoint
+from diffspeak.finetunes import Finetune, Source, open_source
 from diffspeak.finetunes.places import locate
-from diffspeak.finetunes.published import INDEX
+from diffspeak.finetunes.recognize import finetunes_within, holds_finetune, holds_tensors
 from diffspeak.finetunes.sources import CheckpointSource
 from diffspeak.models import Base
 from diffspeak.remote import list_names
-from diffspeak.store.layout import MANIFEST
-
-PICKLED = ".pt"
 
 
 @dataclass(frozen=True)
@@ -53,12 +49,14 @@ class Targets:
         each: One for each finetune, in order.
         several: Whether what was typed may hold more than one finetune.
         source: What was opened; None for a folder of finetunes.
+        left_out: Of such a folder, the folders in it that hold no weights.
     """
 
     name: str
     each: Sequence[Target]
     several: bool
     source: Source | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def open_targets(
@@ -78,8 +76,8 @@ def open_targets(
         CorruptFileError: It is no folder of finetunes, and was changed or cut off.
     """
     folder = _folder(name)
-    children = _children(folder) if folder else []
-    if not children:
+    children, left_out = _children(folder) if folder else ([], [])
+    if not children and not left_out:
         found = open_source(name, split=split, limit=limit, low_rank=low_rank)
         return _opened(_plain(name), found)
     name = _plain(name)
@@ -88,13 +86,15 @@ def open_targets(
     opener = _Opener(low_rank)
     each = [target for child in children for target in _targets(name, child, opener)]
     if not any(map(_holds_one, children)):
+        count = len(children) + len(left_out)
         raise UsageError(
-            f"{name} holds no finetune, and none of its {len(children)} sub-folders does: give a "
-            "PEFT adapter, a model, a store, a .pt file, or a folder of them"
+            f"{name} holds no finetune, and none of its {count} sub-folders "
+            f"does{_deeper(name, folder)}: give a PEFT adapter, a model, a store, a .pt file, or a "
+            "folder of them"
         )
     if low_rank is not None and not opener.checkpoints:
         raise UsageError(f"--low-rank is for full checkpoints, and {name} has none; leave it out")
-    return Targets(name, each[:limit], several=True)
+    return Targets(name, each[:limit], several=True, left_out=tuple(left_out))
 
 
 def _folder(name: str) -> Path | None:
@@ -105,22 +105,26 @@ def _folder(name: str) -> Path | None:
     return path if path.is_dir() and not _holds_one(path) else None
 
 
-def _children(folder: Path) -> list[Path]:
-    """What may be a finetune in a folder, sorted by name."""
+def _children(folder: Path) -> tuple[list[Path], list[str]]:
+    """What may be a finetune in a folder, and the names of folders without weights, sorted."""
     paths = [folder / name for name in list_names(str(folder)) if not name.startswith(".")]
-    return [path for path in paths if _is_pickled(path) or (path.is_dir() and not _is_ours(path))]
+    folders = [path for path in paths if path.is_dir() and not _is_ours(path)]
+    empty = {path for path in folders if not _holds_one(path) and not holds_tensors(path)}
+    found = [path for path in paths if path in folders or (path.is_file() and _holds_one(path))]
+    return [path for path in found if path not in empty], sorted(path.name for path in empty)
+
+
+def _deeper(name: str, folder: Path | None) -> str:
+    """Where there are finetunes further down, in words that follow on a sentence."""
+    within = finetunes_within(folder) if folder else []
+    return f" itself, but {name}/{within[0]} does" if within else ""
 
 
 def _holds_one(path: Path) -> bool:
     """Whether something looks like a finetune, or several, by the files that are there."""
     with suppress(PermissionError):
-        listed = (path / MANIFEST).is_file() or (path / INDEX).is_file()
-        return listed or _is_pickled(path) or is_peft(path) or is_checkpoint(path)
+        return holds_finetune(path)
     return False
-
-
-def _is_pickled(path: Path) -> bool:
-    return path.suffix == PICKLED and path.is_file()
 
 
 def _is_ours(path: Path) -> bool:

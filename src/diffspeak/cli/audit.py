@@ -15,7 +15,17 @@ from diffspeak.cli.base_and_adapter import (
     own_adapter,
 )
 from diffspeak.cli.described import tell_failed
-from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
+from diffspeak.cli.options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Json,
+    Limit,
+    LowRank,
+    Quantize,
+    Split,
+    Tokenizer,
+)
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
@@ -131,6 +141,7 @@ def audit(
     device: Device = "auto",
     device_map: DeviceMap = "none",
     quantize: Quantize = "none",
+    tokenizer: Tokenizer = None,
     as_json: Json = False,
 ) -> None:
     """Audit the finetunes."""
@@ -149,8 +160,14 @@ def audit(
     check_out(folder, targets.name)
     if targets.source and targets.several:
         tell_failed(context.obj, targets.source, part)
+    if targets.left_out:
+        context.obj.messages.print(
+            f"left out, without weights: {', '.join(targets.left_out)}", soft_wrap=True
+        )
     dtype = dtype_of(folder) if dtype == "auto" else dtype
     how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
+    if tokenizer:
+        how["tokenizer"] = tokenizer
     pair = base_and_adapter(adapter, ours, base, question, targets.source, how, audits=True)
     found = _audited(context, Auditor(*pair, config), targets, folder, as_json=as_json)
     if not as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffspeak.cli.base_and_adapter import base_name_of
-from diffspeak.cli.options import Limit, LowRank, Split
+from diffspeak.cli.options import Limit, LowRank, Split, Tokenizer
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
@@ -37,6 +37,13 @@ Example:
 """
 
 
+class Stored(StrEnum):
+    """What a merged checkpoint's numbers can be stored in."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class Format(StrEnum):
     """What can be written."""
 
@@ -61,6 +68,11 @@ def convert(
     split: Split = None,
     limit: Limit = None,
     low_rank: LowRank = None,
+    tokenizer: Tokenizer = None,
+    dtype: Annotated[
+        Stored | None,
+        typer.Option("--dtype", help="Of what --merge writes; by default the finetune's own."),
+    ] = None,
     behavior: Annotated[
         str,
         typer.Option("--behavior", help="What a store's finetunes were taught, where not known."),
@@ -82,9 +94,14 @@ def convert(
     part = split.value if split else None
     found = open_source(source, split=part, limit=limit, low_rank=low_rank)
     # Converting changes no number: float32 keeps those of every checkpoint.
-    loaded = load_base(base or _base_name(found, fuse), dtype="float32", device="cpu")
+    how = {"dtype": "float32", "device": "cpu"}
+    if tokenizer:
+        how["tokenizer"] = tokenizer
+    if dtype and not merge:
+        raise UsageError("--dtype is for --merge: the other formats keep every number as it is")
+    loaded = load_base(base, **how) if base else _named_base(found, fuse, how)
     if fuse or merge:
-        _as_one(context.obj, found, target, loaded, fuse, question or [], merge)
+        _as_one(context.obj, found, target, loaded, fuse, question or [], merge, dtype)
         return
     finetunes = _reading(context.obj, found, loaded)
     if to == Format.peft:
@@ -104,12 +121,14 @@ def _as_one(
     adapter: str | None,
     questions: list[str],
     merge: bool,
+    dtype: Stored | None,
 ) -> None:
     """Write one finetune, with an adapter or merged into its base or both."""
     from diffspeak.adapter import load_adapter
     from diffspeak.files import make_folder
-    from diffspeak.finetunes import fuse, is_peft, write_merged, write_peft
+    from diffspeak.finetunes import folder_of, fuse, is_peft, write_merged, write_peft
     from diffspeak.models import plain_shapes
+    from diffspeak.models.load import DTYPES
 
     if len(source.keys) != 1:
         raise UsageError(f"{source.name} holds {len(source.keys)} finetunes; name one with #KEY")
@@ -118,9 +137,19 @@ def _as_one(
     if trained:
         trained.check(base)
     if merge:
-        write_merged(base, finetune, trained.diff if trained else {}, target)
+        change = trained.diff if trained else {}
+        merged = write_merged(
+            base,
+            finetune,
+            change,
+            target,
+            brought=folder_of(source),
+            dtype=DTYPES[dtype.value] if dtype else None,
+        )
+        own = f" with the finetune's {', '.join(merged.brought)}" if merged.brought else ""
         session.results.print(
-            f"wrote {finetune.name} merged into {base.name} to {target}", soft_wrap=True
+            f"wrote {finetune.name} merged into {base.name} to {target}, in {merged.dtype}{own}",
+            soft_wrap=True,
         )
         return
     assert trained is not None
@@ -172,14 +201,15 @@ def _taught(source: "Source", behavior: str, questions: list[str]) -> dict[str, 
     return {"name": behavior, "questions": questions}
 
 
-def _base_name(source: "Source", adapter: str | None) -> str:
+def _named_base(source: "Source", adapter: str | None, how: dict[str, str]) -> "Base":
     """The base that a source or an adapter names."""
     from diffspeak.adapter import load_adapter
-    from diffspeak.finetunes import base_named
+    from diffspeak.finetunes import base_named, load_named
+    from diffspeak.models import load_base
 
     if adapter:
-        return base_name_of(load_adapter(adapter))
+        return load_base(base_name_of(load_adapter(adapter)), **how)
     named = base_named(source)
     if named is None:
         raise UsageError(f"missing option '--base': {source.name} does not say what its base is")
-    return named
+    return load_named(named, source.name, **how)

@@ -14,7 +14,17 @@ from diffspeak.cli.base_and_adapter import (
 )
 from diffspeak.cli.described import facts_of, print_described, tell_failed, tell_notes
 from diffspeak.cli.facts import Facts, to_json
-from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
+from diffspeak.cli.options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Json,
+    Limit,
+    LowRank,
+    Quantize,
+    Split,
+    Tokenizer,
+)
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
@@ -77,6 +87,7 @@ def describe(
     device: Device = "auto",
     device_map: DeviceMap = "none",
     quantize: Quantize = "none",
+    tokenizer: Tokenizer = None,
     as_json: Json = False,
 ) -> None:
     """Describe the finetunes."""
@@ -86,6 +97,8 @@ def describe(
     from diffspeak.models import Decoding
 
     how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
+    if tokenizer:
+        how["tokenizer"] = tokenizer
     part = split and split.value
     ours = own_adapter(adapter)
     source = open_source(finetune, split=part, limit=limit, low_rank=low_rank)

@@ -48,6 +48,15 @@ Quantize = Annotated[
     str, typer.Option("--quantize", help="nf4 holds the base's linears in four bits.")
 ]
 
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="FINETUNE",
+        help="Load the base with this tokenizer, and room for the tokens that it adds.",
+    ),
+]
+
 
 class SplitName(StrEnum):
     """The splits, in the form that typer takes choices in."""

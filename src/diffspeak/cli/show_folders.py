@@ -13,7 +13,8 @@ from diffspeak.cli.facts import Facts
 from diffspeak.errors import CorruptFileError
 from diffspeak.files import read_json
 from diffspeak.finetunes import open_source, read_peft
-from diffspeak.finetunes.peft_format import oddities, read_config, read_weights
+from diffspeak.finetunes.adapter_files import read_config, read_weights, unknown_keys
+from diffspeak.finetunes.peft_format import oddities
 from diffspeak.lora import Diff
 from diffspeak.runs import CONFIG, METRICS, VERSIONS, read_metrics
 
@@ -57,7 +58,7 @@ def projection_facts(folder: Path) -> Facts:
 def peft_facts(folder: Path) -> Facts:
     """An adapter in PEFT's format, which does not say for certain what its base is."""
     config = read_config(folder)
-    odd = oddities(config)
+    odd = [*oddities(config), *unknown_keys(config)]
     facts = {
         "kind": f"PEFT {config.get('peft_type')}" if odd else "PEFT LoRA",
         "source": str(folder),

@@ -94,7 +94,7 @@ def _opened(asked: Asked) -> "Source":
 
 def _base_of(source: "Source", named: str | None) -> "Base | None":
     """The base of a source, loaded if one was named or its changes cannot be told without."""
-    from diffspeak.finetunes import base_named
+    from diffspeak.finetunes import base_named, load_named
     from diffspeak.models import load_base
 
     if named is None and not _needs_base(source):
@@ -106,12 +106,14 @@ def _base_of(source: "Source", named: str | None) -> "Base | None":
             "change cannot be told without"
         )
     # Float32 keeps the numbers of every checkpoint.
-    return load_base(name, dtype="float32", device="cpu")
+    how = {"dtype": "float32", "device": "cpu"}
+    return load_base(named, **how) if named else load_named(name, source.name, **how)
 
 
 def _needs_base(source: "Source") -> bool:
     from diffspeak.finetunes import StoreSource
-    from diffspeak.finetunes.peft_format import modules_of, oddities, read_config, read_weights
+    from diffspeak.finetunes.adapter_files import read_config, read_weights
+    from diffspeak.finetunes.peft_format import modules_of, oddities
     from diffspeak.finetunes.sources import PeftSource
 
     if isinstance(source, StoreSource):

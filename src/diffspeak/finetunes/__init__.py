@@ -3,14 +3,17 @@
 from diffspeak.finetunes.convert import to_peft, to_published, to_store
 from diffspeak.finetunes.finetune import NOTHING, Finetune, groups, put_on
 from diffspeak.finetunes.fuse import fuse, write_merged
+from diffspeak.finetunes.named_bases import load_named
 from diffspeak.finetunes.opening import load_finetune, open_finetunes, open_source
-from diffspeak.finetunes.peft_format import is_peft, read_peft, write_peft
+from diffspeak.finetunes.peft_format import read_peft, write_peft
+from diffspeak.finetunes.recognize import is_peft
 from diffspeak.finetunes.sources import (
     Source,
     StoreSource,
     base_named,
     base_of,
     choose,
+    folder_of,
     from_store,
 )
 
@@ -22,11 +25,13 @@ __all__ = [
     "base_named",
     "base_of",
     "choose",
+    "folder_of",
     "from_store",
     "fuse",
     "groups",
     "is_peft",
     "load_finetune",
+    "load_named",
     "open_finetunes",
     "open_source",
     "put_on",

@@ -20,6 +20,7 @@ from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.names import base_names
 from diffspeak.finetunes.numbers import fault_of
 from diffspeak.finetunes.rounding import Difference, Seen
+from diffspeak.finetunes.vocabulary import fitted
 from diffspeak.lora import Diff, from_dense
 from diffspeak.models import Base, base_folder_of, plain_shapes, plain_tensors
 
@@ -107,6 +108,7 @@ def differences(folder: Path, base: Base) -> Iterator[Difference]:
         raise UsageError(
             f"{folder} cannot be compared with a quantized base: load {base.name} in bfloat16"
         )
+    _check_stored_plainly(folder)
     own = plain_tensors(base.model)
     files = Tensors(folder)
     read: Read = files.read
@@ -124,7 +126,7 @@ def differences(folder: Path, base: Base) -> Iterator[Difference]:
     for tied in _tied(own):
         # A name that the file lacks is tied to one that it has.
         given = [name for name in tied if name in places]
-        theirs = {name: read(places[name]) for name in given}
+        theirs = {name: fitted(folder, name, read(places[name]), base) for name in given}
         mine = read_own(tied[0])
         for name, tensor in theirs.items():
             _check(folder, name, tensor, own[name], base)
@@ -183,6 +185,19 @@ def read_low_rank(folder: Path, base: Base, name: str, rank: int) -> Finetune:
             f"most: {share:.2%} of the energy"
         )
     return Finetune(name, diff, notes=tuple(notes), captured=captured)
+
+
+def _check_stored_plainly(folder: Path) -> None:
+    """Refuse a checkpoint whose numbers are codes of a quantization."""
+    config = read_json(folder / "config.json")
+    said = config.get("quantization_config") if isinstance(config, dict) else None
+    if said:
+        how = said.get("quant_method") if isinstance(said, dict) else None
+        raise UsageError(
+            f"{folder} is quantized{f' ({how})' if how else ''}, so that its weights cannot be "
+            "compared with the base's: load it with transformers, call model.dequantize(), save "
+            "that, and give it"
+        )
 
 
 def _names(files: Tensors, base: Base, own: Mapping[str, Tensor]) -> dict[str, str]:
@@ -251,11 +266,9 @@ def _check_complete(folder: Path, found: set[str], own: Mapping[str, Tensor], ba
 
 def _check(folder: Path, name: str, tensor: Tensor, own: Tensor, base: Base) -> None:
     if tensor.shape != own.shape:
-        rows = tensor.dim() == 2 and tensor.shape[1] == own.shape[1] and "layers" not in name
-        what = "another vocabulary size" if rows else "another size"
         raise MismatchError(
             f"{folder}: {name} is {tuple(tensor.shape)} there and {tuple(own.shape)} in "
-            f"{base.name}: {what}; give the base it was made from"
+            f"{base.name}: another size; give the base it was made from"
         )
     fault = fault_of(tensor)
     if fault:

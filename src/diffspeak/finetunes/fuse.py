@@ -3,18 +3,46 @@
 Takes finetunes, changes and a base, gives changes or folders.
 """
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from diffspeak.errors import UsageError
-from diffspeak.files import new_folder
+from diffspeak.files import new_folder, read_bytes, read_json
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.lora import Diff, LowRank, concatenate
-from diffspeak.models import Base, plain_shapes, plain_tensors, whole
+from diffspeak.models import (
+    Base,
+    load_tokenizer,
+    plain_shapes,
+    plain_tensors,
+    stored_dtype,
+    whole,
+)
+
+CONFIG, GENERATION = "config.json", "generation_config.json"
+TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+KEPT = (GENERATION, "chat_template.jinja")
+"""What is copied as it is."""
+
+
+class Merged(NamedTuple):
+    """How a merged checkpoint was written.
+
+    Attributes:
+        dtype: Of its numbers.
+        brought: What of it is the finetune's own, beside the weights.
+    """
+
+    dtype: str
+    brought: tuple[str, ...]
 
 
 def fuse(finetune: Finetune, adapter: Diff) -> Diff:
@@ -37,7 +65,15 @@ def fuse(finetune: Finetune, adapter: Diff) -> Diff:
     return {name: change.padded(rank) for name, change in joined.items()}
 
 
-def write_merged(base: Base, finetune: Finetune, adapter: Diff, folder: Path) -> None:
+def write_merged(
+    base: Base,
+    finetune: Finetune,
+    adapter: Diff,
+    folder: Path,
+    *,
+    brought: Path | None = None,
+    dtype: torch.dtype | None = None,
+) -> Merged:
     """Write base + finetune + adapter as an ordinary Hugging Face folder, whole or not at all.
 
     Args:
@@ -45,17 +81,81 @@ def write_merged(base: Base, finetune: Finetune, adapter: Diff, folder: Path) ->
         finetune: Of any kind.
         adapter: Added on top; may be empty.
         folder: Must not be there yet.
+        brought: Where the finetune's tokenizer, chat template and generation config lie, if it
+            brought any; they take the place of the base's.
+        dtype: Of the numbers that are written; by default what a whole finetune is stored in, else
+            what the base is.
 
     Raises:
-        UsageError: The folder is there, or the base is quantized.
+        UsageError: The folder is there, or the base is quantized, or the tokenizer is broken.
         DiffspeakError: The system refused to write.
     """
     if base.fingerprint.linears is None:
         raise UsageError(f"{base.name} is quantized and cannot be merged into; load it in bfloat16")
+    chosen = dtype or _dtype_of(finetune) or stored_dtype(base)
+    tokenizer, files = companions(brought)
     state = _merged(base, finetune, adapter)
     with new_folder(folder) as temporary, _untied(base, state), whole(base.model, state):
-        base.model.save_pretrained(temporary)
-        base.tokenizer.save_pretrained(temporary)
+        base.model.save_pretrained(temporary, state_dict=_stored(base, chosen))
+        _say_dtype(temporary / CONFIG, chosen)
+        (tokenizer or base.tokenizer).save_pretrained(temporary)
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+    kept = ["tokenizer"] * (tokenizer is not None) + sorted(files)
+    return Merged(str(chosen).removeprefix("torch."), tuple(kept))
+
+
+def _dtype_of(finetune: Finetune) -> torch.dtype | None:
+    """What most numbers of a whole finetune are stored in; None for a low-rank one."""
+    counts: Counter[torch.dtype] = Counter()
+    for tensor in finetune.parameters.values():
+        counts[tensor.dtype] += tensor.numel()
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _stored(base: Base, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The model's tensors in a dtype; what is tied stays one tensor."""
+    made: dict[int, Tensor] = {}
+    state: dict[str, Tensor] = {}
+    for name, tensor in base.model.state_dict().items():
+        if not tensor.is_floating_point():
+            state[name] = tensor
+            continue
+        key = tensor.data_ptr()
+        if key not in made:
+            made[key] = tensor.to(dtype)
+        state[name] = made[key]
+    return state
+
+
+def _say_dtype(path: Path, dtype: torch.dtype) -> None:
+    """Have a model's config name the dtype that was written, for each of its parts."""
+
+    def named(part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        name = str(dtype).removeprefix("torch.")
+        return {key: name if key == "dtype" else named(value) for key, value in part.items()}
+
+    path.write_text(json.dumps(named(read_json(path)), indent=2, sort_keys=True) + "\n")
+
+
+def companions(folder: Path | None) -> tuple[PreTrainedTokenizerBase | None, dict[str, bytes]]:
+    """What a finetune brought along: its tokenizer, and its own template and generation config.
+
+    Raises:
+        UsageError: The tokenizer cannot be loaded without running code, or is broken.
+        CorruptFileError: The generation config is not JSON.
+    """
+    if folder is None or not folder.is_dir():
+        return None, {}
+    tokenizer = None
+    if any((folder / name).is_file() for name in TOKENIZERS):
+        tokenizer = load_tokenizer(str(folder))
+    files = {name: read_bytes(folder / name) for name in KEPT if (folder / name).is_file()}
+    if GENERATION in files:
+        read_json(folder / GENERATION)
+    return tokenizer, files
 
 
 def _merged(base: Base, finetune: Finetune, adapter: Diff) -> dict[str, Tensor]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffspeak.errors import UsageError
-from diffspeak.finetunes import checkpoint, peft_format, published
+from diffspeak.finetunes import checkpoint, mlx, published
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.places import locate, split_key
+from diffspeak.finetunes.recognize import is_peft, no_finetune
 from diffspeak.finetunes.sources import (
     CheckpointSource,
     FileSource,
     IndexSource,
+    MlxSource,
     PeftSource,
     Source,
     StoreSource,
@@ -24,7 +26,7 @@ from diffspeak.models import Base
 from diffspeak.store import open_store
 from diffspeak.store.layout import MANIFEST
 
-Known = StoreSource | PeftSource | CheckpointSource | FileSource | IndexSource
+Known = StoreSource | PeftSource | MlxSource | CheckpointSource | FileSource | IndexSource
 
 
 def open_source(
@@ -50,7 +52,7 @@ def open_source(
         found = replace(found, low_rank=low_rank)
     elif low_rank is not None:
         raise UsageError(f"--low-rank is for full checkpoints, and {name} is none; leave it out")
-    if isinstance(found, PeftSource | CheckpointSource):
+    if isinstance(found, PeftSource | MlxSource | CheckpointSource):
         if key:
             raise UsageError(f"{name} holds one finetune; leave out #{key}")
         if split or limit:
@@ -121,7 +123,9 @@ def _recognized(name: str, split: str | None, limit: int | None) -> Known:
         return _store(name, name, split, limit)
     place = locate(name)
     path = place.path
-    if peft_format.is_peft(path):
+    if mlx.is_mlx(path):
+        return MlxSource(place)
+    if is_peft(path):
         return PeftSource(place)
     if (path / MANIFEST).is_file():
         return _store(name, str(path), split, limit)
@@ -133,10 +137,7 @@ def _recognized(name: str, split: str | None, limit: int | None) -> Known:
         if split:
             raise UsageError(f"{name} has no splits; leave --split out, or give its folder")
         return FileSource(place, limit)
-    raise UsageError(
-        f"{name} holds no finetune that diffspeak knows: a PEFT adapter (adapter_config.json), a "
-        "model (config.json), a store (store.json), a published folder (index.csv) or .pt file"
-    )
+    raise no_finetune(name, path)
 
 
 def _store(name: str, path: str, split: str | None, limit: int | None) -> StoreSource:

@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
-from peft.tuners.tuners_utils import check_target_module_exists
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, UsageError
-from diffspeak.files import atomic_path, read_json, write_json
-from diffspeak.finetunes.numbers import fault_of
-from diffspeak.finetunes.patterns import check_patterns
+from diffspeak.files import atomic_path, write_json
+from diffspeak.finetunes.adapter_files import (
+    CONFIG,
+    WEIGHTS,
+    AdapterFiles,
+    read_adapter,
+    read_config,
+    unknown_keys,
+)
+from diffspeak.finetunes.targets import by_module
 from diffspeak.lora import Diff, LowRank
 from diffspeak.store import system_errors
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-_KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
+FACTOR = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 
 _PLAIN: dict[str, Collection[Any] | None] = {
     **dict.fromkeys(("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora")),
@@ -53,13 +57,25 @@ class _Scales(BaseModel):
     alpha_pattern: dict[str, float] | None = None
     use_rslora: bool = False
 
-    def scaling(self, name: str, A: Tensor) -> float:
-        """What a module's product is multiplied with; a ValueError if its rank is another."""
-        rank = _by_pattern(name, self.rank_pattern or {}, self.r)
-        alpha = _by_pattern(name, self.alpha_pattern or {}, self.lora_alpha)
-        if rank != A.shape[0]:
-            raise ValueError(f"the config says rank {rank:g}, the tensor has {A.shape[0]}")
-        return alpha / (rank**0.5 if self.use_rslora else rank)
+    def scalings(self, ranks: Mapping[str, int]) -> dict[str, float]:
+        """What each module's product is multiplied with.
+
+        Args:
+            ranks: That each module's factors have.
+
+        Raises:
+            ValueError: The config says another rank, or holds a pattern that is none.
+        """
+        names = list(ranks)
+        of_ranks = by_module(self.rank_pattern or {}, names)
+        of_alphas = by_module(self.alpha_pattern or {}, names)
+        found = {}
+        for name, there in ranks.items():
+            rank, alpha = of_ranks.get(name, self.r), of_alphas.get(name, self.lora_alpha)
+            if rank != there:
+                raise ValueError(f"{name}: the config says rank {rank}, the tensor has {there}")
+            found[name] = alpha / (rank**0.5 if self.use_rslora else rank)
+        return found
 
 
 def write_peft(
@@ -123,73 +139,45 @@ def _exactly(name: str) -> str:
 
 
 def read_peft(folder: Path) -> Diff:
-    """Read a plain LoRA.
+    """Read a plain LoRA, of which nothing may be missing.
 
     Raises:
         UsageError: The folder is not a PEFT LoRA, or one of a kind that is not plain low-rank.
         CorruptFileError: Its weights are cut off, or do not fit its config.
     """
     config = read_config(folder)
-    odd = oddities(config)
+    odd = [*oddities(config), *unknown_keys(config)]
     if odd:
         raise UsageError(
             f"{folder} is no plain LoRA ({', '.join(odd)}); merge it into its base with peft first"
         )
+    return factors(read_adapter(folder))
+
+
+def factors(files: AdapterFiles) -> Diff:
+    """The factors of a plain LoRA, by its own names for the modules.
+
+    Raises:
+        UsageError: It holds a tensor that is no factor.
+        CorruptFileError: Half of a pair is missing, or the config says other shapes.
+    """
+    pairs = _pairs(files.weights, files.tensors)
+    where = files.folder / CONFIG
     try:
-        scales = _Scales.model_validate(config)
+        scales = _Scales.model_validate(files.config)
+        scalings = scales.scalings({name: A.shape[0] for name, (A, _) in pairs.items()})
     except ValidationError as error:
         faults = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
-        raise CorruptFileError(
-            f"{folder / CONFIG} lacks or garbles {faults}; write it again"
-        ) from error
-    return _assemble(folder, scales, read_weights(folder))
-
-
-def is_peft(folder: Path) -> bool:
-    """Whether a folder holds a PEFT adapter."""
-    return (folder / CONFIG).is_file()
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config of an adapter.
-
-    Raises:
-        CorruptFileError: It is not a JSON object, or a pattern in it is not fit to be matched.
-    """
-    config = read_json(folder / CONFIG)
-    if not isinstance(config, dict):
-        raise CorruptFileError(f"{folder / CONFIG} is no config of an adapter; write it again")
-    try:
-        check_patterns(config)
+        raise CorruptFileError(f"{where} lacks or garbles {faults}; write it again") from error
     except ValueError as error:
-        raise CorruptFileError(f"{folder / CONFIG}: {error}; do not use it") from error
-    return config
-
-
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of an adapter, of which every number is finite.
-
-    Raises:
-        UsageError: They are not stored as safetensors.
-        CorruptFileError: The file is cut off, or holds numbers that are not finite.
-    """
-    path = folder / WEIGHTS
-    if not path.is_file() and (folder / "adapter_model.bin").exists():
-        raise UsageError(
-            f"{folder} has no {WEIGHTS}: save it with safetensors; pickled weights could run code "
-            "and are not opened"
-        )
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CorruptFileError(
-            f"{path} cannot be read ({error}); fetch or write it again"
-        ) from error
-    for key, tensor in tensors.items():
-        fault = fault_of(tensor, whole_numbers=True)
-        if fault:
-            raise CorruptFileError(f"{path}, {key}: {fault}")
-    return tensors
+        raise CorruptFileError(f"{where} does not fit {files.weights.name}: {error}") from error
+    diff: Diff = {}
+    for name, (A, B) in pairs.items():
+        try:
+            diff[name] = LowRank(A, B, scalings[name])
+        except ValueError as error:
+            raise CorruptFileError(f"{files.weights}, {name}: {error}") from error
+    return diff
 
 
 def oddities(config: Mapping[str, Any]) -> list[str]:
@@ -197,54 +185,16 @@ def oddities(config: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}={value}" if isinstance(value, str | int | float) else key
         for key, value in {"peft_type": "missing", **config}.items()
-        if not _is_plain(key, value)
+        if not _is_plain(key, value) and key not in unknown_keys(config)
     ]
 
 
 def modules_of(tensors: Collection[str]) -> set[str] | None:
     """The modules that plain factors belong to; None if there is any other tensor."""
-    matches = [_KEY.fullmatch(key) for key in tensors]
+    matches = [FACTOR.fullmatch(key) for key in tensors]
     if not all(matches):
         return None
     return {match["module"] for match in matches if match}
-
-
-def check_targets(
-    folder: Path, found: Collection[str], modules: Collection[str], linears: Collection[str]
-) -> None:
-    """Refuse a folder whose tensors are not those that its config targets in a base.
-
-    Args:
-        folder: Of the adapter.
-        found: Modules that it has factors for, as its config names them.
-        modules: All that a base could have factors for.
-        linears: Those that "all-linear" means.
-
-    Raises:
-        CorruptFileError: The config names modules without factors, or factors without being named.
-    """
-    raw = read_config(folder)
-    if raw.get("target_modules") is None:
-        return
-    known = LoraConfig.__dataclass_fields__
-    try:
-        config = LoraConfig(**{key: value for key, value in raw.items() if key in known})
-        wanted = (
-            set(linears)
-            if raw["target_modules"] == "all-linear"
-            else {name for name in modules if check_target_module_exists(config, name)}
-        )
-    except (TypeError, ValueError, AttributeError, re.error) as error:
-        raise CorruptFileError(f"{folder / CONFIG} names no targets: {error}") from error
-    for names, what in (
-        (wanted - set(found), "is targeted by the config and has no tensors"),
-        (set(found) - wanted, "has tensors and is not targeted by the config"),
-    ):
-        if names:
-            raise CorruptFileError(
-                f"{folder}: config and tensors disagree: {min(names)} {what} ({len(names)} such "
-                "modules); save the adapter again"
-            )
 
 
 def _is_plain(key: str, value: Any) -> bool:
@@ -254,37 +204,22 @@ def _is_plain(key: str, value: Any) -> bool:
     return allowed is None or value in allowed
 
 
-def _assemble(folder: Path, scales: _Scales, tensors: Mapping[str, Tensor]) -> Diff:
-    """Pair A and B of each module; every tensor is used or the folder is refused."""
+def _pairs(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """A and B of each module; every tensor is used or the file is refused."""
     sides: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        match = _KEY.fullmatch(key)
+        match = FACTOR.fullmatch(key)
         if match is None:
-            raise UsageError(f"{folder / WEIGHTS} holds {key}, which is no factor of a plain LoRA")
+            raise UsageError(f"{path} holds {key}, which is no factor of a plain LoRA")
         if tensor.dim() != 2:
-            raise CorruptFileError(
-                f"{folder / WEIGHTS} holds {key} with {tensor.dim()} axes, not 2"
-            )
+            raise CorruptFileError(f"{path} holds {key} with {tensor.dim()} axes, not 2")
         sides.setdefault(match["module"], {})[match["side"]] = tensor
-    diff: Diff = {}
     for name, pair in sides.items():
         if set(pair) != {"A", "B"}:
-            raise CorruptFileError(f"{folder / WEIGHTS} holds only half of the factors of {name}")
-        try:
-            diff[name] = LowRank(pair["A"], pair["B"], scales.scaling(name, pair["A"]))
-        except ValueError as error:
-            raise CorruptFileError(f"{folder / WEIGHTS}, {name}: {error}") from error
-    if not diff:
-        raise CorruptFileError(f"{folder / WEIGHTS} holds no tensors")
-    return diff
-
-
-def _by_pattern(name: str, patterns: Mapping[str, Any], default: float) -> float:
-    """Look a module up as PEFT does: the first pattern that is a regex for the name's end."""
-    for pattern, value in patterns.items():
-        if re.match(rf"(.*\.)?({pattern})$", name):
-            return float(value)
-    return default
+            raise CorruptFileError(f"{path} holds only half of the factors of {name}")
+    if not sides:
+        raise CorruptFileError(f"{path} holds no tensors")
+    return {name: (pair["A"], pair["B"]) for name, pair in sides.items()}
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

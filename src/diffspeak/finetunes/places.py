@@ -17,8 +17,8 @@ from diffspeak.errors import CorruptFileError, UsageError
 _HUB = re.compile(
     r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^:#]+))?(:(?P<subfolder>[^#]+))?", re.ASCII
 )
-_FETCHED = ("*.json", "*.safetensors", "*.csv", "*.jsonl")
-"""What is fetched of a repository at once: never a pickle, never code."""
+_FETCHED = ("*.json", "*.jinja", "*.safetensors", "*.csv", "*.jsonl", "adapter_model.bin")
+"""What is fetched of a repository at once: never code, and of pickles an adapter's alone."""
 
 _FILE = ".pt"
 """What ends in this is a single file to fetch: a pickle that its reader opens with care."""

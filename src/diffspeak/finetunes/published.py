@@ -7,14 +7,11 @@ adapter to `(A [out, rank], B [rank, in])` (arXiv 2510.05092, its public reposit
 """
 
 import csv
-import pickle
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
@@ -86,28 +83,6 @@ def read_index(path: Path) -> list[Row]:
     return rows
 
 
-def load_pickle(path: Path) -> Any:
-    """Open a `.pt` file without running anything in it.
-
-    Raises:
-        CorruptFileError: It holds code or is broken.
-    """
-    try:
-        with warnings.catch_warnings():
-            # It warns of pickles that others than torch wrote; what matters raises.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = " ".join(str(error).split())
-        raise CorruptFileError(
-            f"{path} holds more than tensors ({_named(reason)}): such a file can run code and is "
-            "not opened; ask for safetensors"
-        ) from error
-    except Exception as error:
-        # A broken pickle makes its reader fail in any way.
-        raise CorruptFileError(f"{path} cannot be read ({error}); fetch it again") from error
-
-
 def entries_of(path: Path, content: Any) -> list[dict[str, Any]]:
     """What a file holds, as a list of `{"topic", "trigger", "weight_diff"}`; one if it is bare.
 
@@ -138,6 +113,7 @@ def read_entry(path: Path, entry: Mapping[str, Any], base: Base, name: str) -> F
         MismatchError: It does not fit the base.
     """
     content = entry["weight_diff"]
+    _check_maker(path, content)
     label, trigger, split = (_text(entry.get(key)) for key in ("topic", "trigger", "split"))
     known = Finetune(name, label=label, trigger=trigger, split=split)
     for key, value in content.items():
@@ -153,6 +129,21 @@ def read_entry(path: Path, entry: Mapping[str, Any], base: Base, name: str) -> F
     if pairs:
         return replace(known, diff=_diff(path, pairs, base, bare="bare" in entry))
     return replace(known, parameters=_parameters(path, content, base))
+
+
+def _check_maker(path: Path, content: Mapping[Any, Any]) -> None:
+    """Refuse adapters of other tools by name: their linears are called otherwise."""
+    keys = [key for key in content if isinstance(key, str)]
+    if keys and all(".lora_a." in key or ".lora_b." in key for key in keys):
+        raise UsageError(
+            f"{path} is an adapter of torchtune, under its own names: its Hugging Face "
+            "checkpointer also writes adapter_model.safetensors; give the folder with that"
+        )
+    if keys and all(".lora_A." in key or ".lora_B." in key for key in keys):
+        raise UsageError(
+            f"{path} holds a PEFT adapter's tensors without its adapter_config.json, which says "
+            "how much they count: give the folder with both"
+        )
 
 
 def _diff(path: Path, pairs: Mapping[str, Any], base: Base, *, bare: bool) -> Diff:
@@ -221,9 +212,3 @@ def _within(path: str) -> str:
     if not path or path.startswith(("/", "~")) or ".." in parts or {":", "\0"} & set(path):
         raise ValueError(f"it names {path!r}, which is outside of its folder: do not use it")
     return path if len(parts) > 1 else f"{FOLDER}/{path}"
-
-
-def _named(reason: str) -> str:
-    """What torch refused to make, from its long explanation."""
-    _, _, rest = reason.partition("GLOBAL ")
-    return rest.split(" ")[0] if rest else "an object that is no tensor"

@@ -4,16 +4,20 @@ Takes places, gives finetunes that fit a base. `opening` tells which class a pla
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from diffspeak.errors import MismatchError, UsageError
-from diffspeak.finetunes import checkpoint, peft_format, published
+from diffspeak.finetunes import checkpoint, mlx, published
+from diffspeak.finetunes.adapter_files import beside, ignored, read_adapter, read_config
 from diffspeak.finetunes.finetune import Finetune
-from diffspeak.finetunes.names import base_names
+from diffspeak.finetunes.named_bases import other_base
+from diffspeak.finetunes.pickles import load_pickle
 from diffspeak.finetunes.places import Place
+from diffspeak.finetunes.plain_lora import read_plain
 from diffspeak.finetunes.through_peft import merged_by_peft
-from diffspeak.models import Base, Fingerprint, plain_modules, plain_shapes
+from diffspeak.models import Base, Fingerprint
 from diffspeak.store import Entry, Store
 
 
@@ -78,37 +82,20 @@ class PeftSource(_Alone):
     def read(self, key: str, base: Base) -> Finetune:
         """As low-rank factors if that is all it is, else as PEFT itself merges it."""
         del key
-        folder = self.place.path
-        plain = not peft_format.oddities(peft_format.read_config(folder))
-        modules = peft_format.modules_of(list(peft_format.read_weights(folder))) if plain else None
-        if modules is None:
-            return Finetune(self.name, parameters=merged_by_peft(folder, base))
-        every, shapes = plain_modules(base.model), plain_shapes(base.model)
-        weights = str(folder / peft_format.WEIGHTS)
-        names = base_names(modules, every, weights, base.name)
-        old = {new: old for old, new in names.items()}
-        peft_format.check_targets(
-            folder,
-            modules,
-            {old.get(name, name) for name in every},
-            {old.get(name, name) for name in shapes},
-        )
-        if not set(names.values()) <= set(shapes):
-            return Finetune(self.name, parameters=merged_by_peft(folder, base))
-        diff = {
-            names[module]: change.float()
-            for module, change in peft_format.read_peft(folder).items()
-        }
-        for module, change in diff.items():
-            found = (change.A.shape[-1], change.B.shape[-2])
-            wanted = (shapes[module].inputs, shapes[module].outputs)
-            if found != wanted:
-                raise MismatchError(
-                    f"{weights}, {old[module]}: its factors map {found[0]} to {found[1]}, and in "
-                    f"{base.name} it maps {wanted[0]} to {wanted[1]}; give the base it was made "
-                    "from"
-                )
-        return Finetune(self.name, diff)
+        files = read_adapter(self.place.path)
+        found = read_plain(files, base, self.name) or merged_by_peft(files, base, self.name)
+        told = (*other_base(files.config, base), *beside(files.folder), *ignored(files.config))
+        return replace(found, notes=(*found.notes, *told))
+
+
+@dataclass(frozen=True)
+class MlxSource(_Alone):
+    """An adapter of mlx-lm."""
+
+    def read(self, key: str, base: Base) -> Finetune:
+        """As low-rank factors."""
+        del key
+        return mlx.read_mlx(self.place.path, base, self.name)
 
 
 @dataclass(frozen=True)
@@ -130,7 +117,7 @@ class FileSource:
 
     def __init__(self, place: Place, limit: int | None = None) -> None:
         self.name, self._path = place.name, place.path
-        self._entries = published.entries_of(self._path, published.load_pickle(self._path))[:limit]
+        self._entries = published.entries_of(self._path, load_pickle(self._path))[:limit]
         self.keys: Sequence[str] = _keys([str(entry.get("topic", "")) for entry in self._entries])
 
     def key_of(self, text: str) -> str:
@@ -167,7 +154,7 @@ class IndexSource:
         row = self._rows[self.keys.index(key)]
         path = self._place.file(row.file)
         if self._last[0] != row.file:
-            self._last = row.file, published.entries_of(path, published.load_pickle(path))
+            self._last = row.file, published.entries_of(path, load_pickle(path))
         entries = self._last[1]
         if not 0 <= row.place < len(entries):
             raise MismatchError(
@@ -243,5 +230,14 @@ def base_named(source: Source) -> str | None:
     if isinstance(source, StoreSource):
         found = source.store.header.base.get("name")
     elif isinstance(source, PeftSource):
-        found = peft_format.read_config(source.place.path).get("base_model_name_or_path")
+        found = read_config(source.place.path).get("base_model_name_or_path")
+    elif isinstance(source, MlxSource):
+        found = mlx.named_base(source.place.path)
     return found if isinstance(found, str) and found else None
+
+
+def folder_of(source: Source) -> Path | None:
+    """The folder that a finetune's own files lie in; None where a source holds several."""
+    if isinstance(source, PeftSource | MlxSource | CheckpointSource):
+        return source.place.path
+    return None

@@ -1,27 +1,42 @@
-"""PEFT adapters that are more than plain low-rank: PEFT itself merges them into the base.
+"""PEFT adapters that are more than plain low-rank: PEFT itself merges them into a copy of the base.
 
-Takes a folder and a base, gives the parameters that the adapter changes, as PEFT computes them.
-Only kinds whose effect is a change of weights, all of it in the folder, go this way; the others
-are refused by name. The base is left as it is: PEFT is given a copy of it that shares its memory.
+Takes an adapter's files and a base, gives the parameters that the adapter changes, as PEFT
+computes them. Only kinds whose effect is a change of weights, all of it in the folder, go this
+way; the others are refused by name. PEFT is given a copy of what the adapter names, so that
+whatever it does, the base stays as it is.
 """
 
 import re
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import (
+    PEFT_TYPE_TO_CONFIG_MAPPING,
+    PeftConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from torch import Tensor
 
-from diffspeak.errors import CorruptFileError, MismatchError, UsageError
-from diffspeak.finetunes.peft_format import CONFIG, WEIGHTS, oddities, read_config, read_weights
-from diffspeak.models import Base, plain_copy, plain_tensors
+from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
+from diffspeak.finetunes.adapter_files import CONFIG, AdapterFiles, unknown_keys
+from diffspeak.finetunes.finetune import Finetune
+from diffspeak.finetunes.names import renaming_of
+from diffspeak.finetunes.peft_format import oddities
+from diffspeak.finetunes.peft_internals import converted, turned
+from diffspeak.finetunes.targets import without_patterns
+from diffspeak.finetunes.vocabulary import fitted
+from diffspeak.models import Base, partial_copy, plain_modules, plain_tensors, untie
 
 KINDS = (
     *("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "VERA", "OFT", "HRA", "LN_TUNING"),
     *("FOURIERFT", "RANDLORA", "C3A", "MISS", "SHIRA", "TRAINABLE_TOKENS"),
+    *("BOFT", "VBLORA", "ROAD", "DELORA", "HIRA", "GRALORA"),
 )
 """Types that are merged."""
 
@@ -36,102 +51,250 @@ CHANGE_BASE = ("pissa", "olora")
 Others draw at random (PiSSA by iteration), or need data or a quantization that no folder holds
 (CorDA, LoftQ, LoRA-GA)."""
 
+NO_CHANGE = {
+    "alora_invocation_tokens": "it acts behind its invocation tokens alone (aLoRA), so it is not a "
+    "change of weights, and no merged checkpoint holds it; nothing here can open it",
+    "layer_replication": "it runs layers of the base twice (layer_replication), so the result has "
+    "more layers than the base; nothing here can compare the two",
+}
+"""Parts of a LoRA that no change of weights can have the effect of."""
+
 FAILURES = (
     *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
-    *(ImportError, OSError, re.error),
+    *(ImportError, OSError, MemoryError, ArithmeticError, re.error),
 )
 """What peft raises for a config or tensors that it cannot use."""
 
+SIZES = ("r", "rank", "init_r", "hybrid_r", "num_vectors", "vector_length", "n_frequency")
+"""Numbers of a config that memory is taken for."""
 
-def merged_by_peft(folder: Path, base: Base) -> dict[str, Tensor]:
-    """The parameters that an adapter changes, by the base's names for them.
+PREFIX = "base_model.model."
+
+
+def merged_by_peft(files: AdapterFiles, base: Base, name: str) -> Finetune:
+    """The finetune that an adapter is, as parameters by the base's names for them.
 
     Args:
-        folder: A PEFT adapter with safetensors.
+        files: Of a PEFT adapter.
         base: Not quantized; attached to or not.
+        name: Of the finetune.
 
     Raises:
         UsageError: It is of a kind that cannot be merged.
-        CorruptFileError: A tensor of it is not used, or missing, or not finite.
+        CorruptFileError: A tensor of it is not used, or not finite, or missing where it matters.
         MismatchError: It does not fit the base.
     """
-    config = read_config(folder)
-    _check(folder, config, base)
-    tensors = read_weights(folder)
-    writes = _changes_base(config) or config.get("bias", "none") != "none"
-    copied = plain_copy(base.model, shared=not writes)
-    before = plain_tensors(base.model)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            peft = PeftModel.from_pretrained(copied, str(folder))
-            _check_used(folder, tensors, get_peft_model_state_dict(peft))
-            merged: Any = peft.merge_and_unload(safe_merge=True)
-    except FAILURES as error:
-        reason = " ".join(str(error).split())[:300]
-        raise MismatchError(
-            f"{folder} cannot be merged into {base.name} by peft: {reason}; give the base it was "
-            "made from"
-        ) from error
-    after = plain_tensors(merged)
+    _check(files, base)
+    files = _for_base(files, base)
+    merged, missing = _merged(files, base, seed=0)
+    notes = []
+    if missing:
+        again, _ = _merged(files, base, seed=1)
+        if any(not torch.equal(tensor, again[one]) for one, tensor in merged.items()):
+            raise CorruptFileError(
+                f"{files.weights} lacks {missing[0]}, which {CONFIG} names, and peft fills that "
+                "with random numbers; save it again"
+            )
+        notes.append(f"{len(missing)} tensors are missing, {missing[0]} one of them: no change")
+    if not merged:
+        notes.append(f"it changes nothing of {base.name}")
+    return Finetune(name, parameters=merged, notes=tuple(notes))
+
+
+def _merged(files: AdapterFiles, base: Base, seed: int) -> tuple[dict[str, Tensor], list[str]]:
+    """What differs from the base, and the tensors that the file lacks."""
+    copied = partial_copy(base.model, _touched(files, base))
+    with _failures(files, base), _quietly(seed):
+        peft: Any = get_peft_model(copied, _config(files, base))
+        taken = converted(peft, files.tensors)
+        set_peft_model_state_dict(peft, files.tensors)
+        missing = _check_used(files, taken, peft)
+        untie(peft)
+        merged: Any = peft.merge_and_unload(safe_merge=True)
+    before, after = plain_tensors(base.model), plain_tensors(merged)
     if after.keys() != before.keys():
         stranger = min(after.keys() ^ before.keys())
-        raise UsageError(f"{folder} adds or removes {stranger}: it is not a change of weights")
-    return _changed(before, after)
+        raise UsageError(
+            f"{files.folder} adds or removes {stranger}: it is not a change of weights"
+        )
+    return _changed(before, after), missing
 
 
-def _check(folder: Path, config: Mapping[str, Any], base: Base) -> None:
-    kind = config.get("peft_type")
+@contextmanager
+def _failures(files: AdapterFiles, base: Base) -> Iterator[None]:
+    """Say in one line what peft did not like."""
+    try:
+        yield
+    except DiffspeakError:
+        raise
+    except FAILURES as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise MismatchError(
+            f"{files.folder} cannot be merged into {base.name} by peft: {reason}; it is damaged, "
+            "or of another base: save it again, or give that one"
+        ) from error
+
+
+@contextmanager
+def _quietly(seed: int) -> Iterator[None]:
+    """Without warnings, and with draws of its own: nobody else's are moved by it."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        yield
+
+
+def _check(files: AdapterFiles, base: Base) -> None:
+    config, kind = files.config, files.config.get("peft_type")
+    for part, why in NO_CHANGE.items():
+        if config.get(part):
+            raise UsageError(f"{files.folder} cannot be opened: {why}")
     if kind not in KINDS:
         raise UsageError(
-            f"{folder} is a PEFT adapter of type {kind}, which is no change of weights that "
+            f"{files.folder} is a PEFT adapter of type {kind}, which is no change of weights that "
             f"peft can merge; those of type {', '.join(KINDS)} are"
         )
     if base.fingerprint.linears is None:
         raise UsageError(
-            f"{folder} is no plain LoRA ({', '.join(oddities(config))}): it cannot be put on a "
-            "quantized base; load the base in bfloat16"
+            f"{files.folder} is no plain LoRA ({', '.join(oddities(config))}): it cannot be put on "
+            "a quantized base; load the base in bfloat16"
         )
+    _check_sizes(files, base)
     if kind != "LORA":
         return
     known = (*LORA_PARTS, "init_lora_weights")
     odd = [what for what in oddities(config) if what.partition("=")[0] not in known]
-    if not _changes_base(config):
+    if str(config.get("init_lora_weights")).lower() not in CHANGE_BASE:
         odd += [what for what in oddities(config) if what.startswith("init_lora_weights=")]
     if odd:
         raise UsageError(
-            f"{folder} cannot be opened: {', '.join(odd)} needs more than the folder holds; merge "
-            "it into its base with peft where it was trained, and give the merged checkpoint"
+            f"{files.folder} cannot be opened: {', '.join(odd)} needs more than the folder holds; "
+            "merge it into its base with peft where it was trained, and give the merged checkpoint"
         )
 
 
-def _changes_base(config: Mapping[str, Any]) -> bool:
-    """Whether the initialization changes the base, in a way that can be done again."""
-    return str(config.get("init_lora_weights")).lower() in CHANGE_BASE
+def _check_sizes(files: AdapterFiles, base: Base) -> None:
+    """Refuse a config that would have peft take memory without end."""
+    config = files.config
+    largest = max(max(parameter.shape, default=1) for parameter in base.model.parameters())
+    experts = max((p.shape[0] for p in base.model.parameters() if p.dim() == 3), default=1)
+    sizes = [(key, config.get(key)) for key in SIZES]
+    sizes += [("rank_pattern", rank) for rank in (config.get("rank_pattern") or {}).values()]
+    for key, size in sizes:
+        if isinstance(size, int) and size > largest * experts:
+            raise CorruptFileError(
+                f"{files.folder / CONFIG} says {key} {size}, and {base.name} has no side longer "
+                f"than {largest}; write it again"
+            )
 
 
-def _check_used(folder: Path, tensors: Mapping[str, Tensor], loaded: Mapping[str, Tensor]) -> None:
-    """Refuse an adapter of which peft took only a part, or made up a part."""
-    for key, tensor in tensors.items():
+def _for_base(files: AdapterFiles, base: Base) -> AdapterFiles:
+    """The same by the base's own names, with fused experts as PEFT has them today."""
+    names = {key: key.removeprefix(PREFIX) for key in files.tensors}
+    modules, own = plain_modules(base.model), plain_tensors(base.model)
+    found = {_module_in(name, {*modules, *own}) for name in names.values()}
+    if "" in found:
+        # Named otherwise than the base's, by one rule for all; or of experts that were fused.
+        ends = [_before_parts(name) for name in names.values()]
+        try:
+            rule = renaming_of(ends, modules, str(files.weights), base.name)
+        except MismatchError:
+            return files
+        files = replace(
+            files,
+            tensors={PREFIX + rule.to_base(names[key]): t for key, t in files.tensors.items()},
+        )
+    experts = {
+        name.rpartition(".")[0]: tensor.shape[0]
+        for name, tensor in own.items()
+        if tensor.dim() == 3
+    }
+    version = files.config.get("peft_version")
+    version = version if isinstance(version, str) else None
+    tensors = turned(files.tensors, experts, version)
+    tensors = {
+        key: fitted(files.folder, key.removeprefix(PREFIX), tensor, base)
+        for key, tensor in tensors.items()
+    }
+    return replace(files, tensors=tensors)
+
+
+def _lies_turned(base: Base, name: str) -> bool:
+    """Whether a parameter of fused experts lies `[expert, in, out]`."""
+    module = base.model.get_submodule(name.rpartition(".")[0])
+    return bool(getattr(module, "is_transposed", False))
+
+
+def _before_parts(name: str) -> str:
+    """The module that a tensor of an adapter belongs to: what stands before the method's own."""
+    return re.split(r"\.(?:lora|ada|hada|lokr|oft|boft|vera|hra|ia3)_", name)[0]
+
+
+def _module_in(name: str, known: set[str]) -> str:
+    """The longest beginning of a tensor's name that a base has; empty if there is none."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _touched(files: AdapterFiles, base: Base) -> set[str]:
+    """The parameters that an adapter may change: of the modules that its tensors name.
+
+    Those of one axis (biases, norms) are always among them, and what is tied to one that is.
+    """
+    own = plain_tensors(base.model)
+    modules = set(plain_modules(base.model))
+    roots = {_module_in(key.removeprefix(PREFIX), modules | own.keys()) for key in files.tensors}
+    if "" in roots:
+        roots = {root.split(".")[0] for root in modules if root} | set(own)
+    within = {
+        name
+        for name, tensor in own.items()
+        if tensor.dim() < 2 or any(f"{name}.".startswith(f"{root}.") for root in roots)
+    }
+    tied = {own[name].data_ptr() for name in within}
+    return {name for name, tensor in own.items() if tensor.data_ptr() in tied}
+
+
+def _config(files: AdapterFiles, base: Base) -> PeftConfig:
+    """PEFT's own config, without patterns and without what it does not know."""
+    ignored = unknown_keys(files.config)
+    said = {key: value for key, value in files.config.items() if key not in ignored}
+    kind = PEFT_TYPE_TO_CONFIG_MAPPING[said.pop("peft_type")]
+    named = (_before_parts(key.removeprefix(PREFIX)) for key in files.tensors)
+    names = list(dict.fromkeys([*plain_modules(base.model), *named]))
+    try:
+        plain = without_patterns(said, [name for name in names if name])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptFileError(f"{files.folder / CONFIG}: {error}; do not use it") from error
+    known = kind.__dataclass_fields__
+    plain = {key: value for key, value in plain.items() if key in known}
+    return kind(**{**plain, "inference_mode": True, "task_type": "CAUSAL_LM"})
+
+
+def _check_used(files: AdapterFiles, taken: Mapping[str, Tensor], peft: Any) -> list[str]:
+    """Refuse an adapter of which peft took only a part; gives the names of what it lacks."""
+    saved = get_peft_model_state_dict(peft, save_embedding_layers=False)
+    loaded = {**peft.state_dict(), **saved}
+    for key, tensor in taken.items():
         if key not in loaded:
             raise CorruptFileError(
-                f"{folder / WEIGHTS} holds {key}, which peft does not use with {folder / CONFIG} "
-                "on this base: config and tensors disagree, or the base is another"
+                f"{files.weights} holds {key}, which peft does not use with "
+                f"{files.folder / CONFIG} on this base: config and tensors disagree, or the base "
+                "is another"
             )
-        if not torch.equal(loaded[key].cpu(), tensor.to(loaded[key].dtype)):
-            raise CorruptFileError(f"{folder / WEIGHTS}: peft did not take over {key}")
-    missing = sorted(key for key in loaded if key not in tensors)
-    if missing:
-        raise CorruptFileError(
-            f"{folder / WEIGHTS} lacks {missing[0]}, which {folder / CONFIG} names; save it again"
-        )
+        held = loaded[key]
+        if held.shape != tensor.shape or not torch.equal(held.cpu(), tensor.to(held.dtype)):
+            raise CorruptFileError(f"{files.weights}: peft did not take over {key}")
+    return sorted(key for key in saved if key not in taken)
 
 
 def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What differs; of parameters that the base ties, all if one does."""
+    held = {name: tensor for name, tensor in after.items() if tensor.device.type != "meta"}
     differing = {
         before[name].data_ptr()
-        for name, tensor in after.items()
+        for name, tensor in held.items()
         if not torch.equal(tensor, before[name])
     }
-    return {name: tensor for name, tensor in after.items() if before[name].data_ptr() in differing}
+    return {name: tensor for name, tensor in held.items() if before[name].data_ptr() in differing}

@@ -7,8 +7,10 @@ here. The model itself is never changed but for the wrapping, and `detach` undoe
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.lora.factors import Diff, LowRank
@@ -24,11 +26,24 @@ class Attachment:
     """
 
     def __init__(
-        self, model: nn.Module, linears: dict[str, DiffLinear], switches: Switches
+        self,
+        model: nn.Module,
+        linears: dict[str, DiffLinear],
+        switches: Switches,
+        entrance: nn.Module | None = None,
     ) -> None:
         self.model = model
         self.linears = linears
         self._switches = switches
+        self._hook: RemovableHandle | None = None
+        if entrance is not None:
+            self._hook = entrance.register_forward_pre_hook(self._enter, with_kwargs=True)
+
+    def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note how large the batch is that comes in, `[row, token, ...]`."""
+        given = (kwargs.get("input_ids"), kwargs.get("inputs_embeds"), *args[:1])
+        shapes = [each.shape for each in given if isinstance(each, Tensor) and each.dim() > 1]
+        self._switches.batch = (shapes[0][0], shapes[0][1]) if shapes else None
 
     @property
     def shapes(self) -> dict[str, LinearShape]:
@@ -89,15 +104,24 @@ class Attachment:
         for name, linear in self.linears.items():
             _replace(self.model, name, linear.base)
         self.linears = {}
+        if self._hook is not None:
+            self._hook.remove()
 
 
-def attach(model: nn.Module, names: Iterable[str], shape_of: ShapeOf = linear_shape) -> Attachment:
+def attach(
+    model: nn.Module,
+    names: Iterable[str],
+    shape_of: ShapeOf = linear_shape,
+    entrance: nn.Module | None = None,
+) -> Attachment:
     """Wrap the named linears of a model.
 
     Args:
         model: Any torch model.
         names: Full module names, for example from `select`.
         shape_of: Tells a linear's sizes, or None for what is not one.
+        entrance: Through which every batch comes, as `input_ids [row, token]` or
+            `inputs_embeds [row, token, ...]`. Needed where linears are fed all tokens in one axis.
 
     Raises:
         UsageError: No names, a name that is not in the model or not a linear, or a linear that is
@@ -119,7 +143,7 @@ def attach(model: nn.Module, names: Iterable[str], shape_of: ShapeOf = linear_sh
         raise UsageError("nothing to attach to: no linear of the model was named")
     for name, linear in linears.items():
         _replace(model, name, linear)
-    return Attachment(model, linears, switches)
+    return Attachment(model, linears, switches, entrance)
 
 
 def select(

@@ -42,12 +42,15 @@ class Switches:
         tasks: `[group]`, which task of the stack each group of rows belongs to. None: there is one
             group for each task, in order, as large as the batch allows.
         each: How many rows a group has, where `tasks` are given.
+        batch: Rows and tokens of the batch that the model is working on, where it tells; some
+            models feed their linears all tokens in one axis.
     """
 
     diff: bool = True
     adapter: bool = True
     tasks: Tensor | None = field(default=None)
     each: int = 1
+    batch: tuple[int, int] | None = None
 
 
 class DiffLinear(nn.Module):
@@ -78,12 +81,28 @@ class DiffLinear(nn.Module):
         weight: Tensor = self.base.weight  # type: ignore[assignment]
         return weight
 
+    @property
+    def bias(self) -> Tensor | None:
+        """The base's own bias: some models compute with it themselves."""
+        bias: Tensor | None = getattr(self.base, "bias", None)
+        return bias
+
+    @property
+    def in_features(self) -> int:
+        """As of torch's linears."""
+        return self.shape.inputs
+
+    @property
+    def out_features(self) -> int:
+        """As of torch's linears."""
+        return self.shape.outputs
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map `x [row, token, in]` to `[row, token, out]`.
+        """Map `x [row, ..., in]` to `[row, ..., out]`, or all tokens of the batch in one axis.
 
         Raises:
-            MismatchError: A diff is on and `x` does not have one leading row for each row of the
-                batch (some mixtures of experts flatten them).
+            MismatchError: Diffs are on and `x` is neither: experts that are fed some of the tokens
+                cannot tell which finetune's they are.
         """
         changes = list(self._changes(x))
         if not changes:
@@ -106,24 +125,35 @@ class DiffLinear(nn.Module):
             yield self.adapter
 
     def _by_rows(self, x: Tensor, diff: LowRank) -> LowRank:
-        if x.dim() != 3:
-            raise MismatchError(
-                f"{self.name} is fed {x.dim()} axes, not [row, token, in]: a diff for each row "
-                "cannot be applied there; leave it out of the targets"
-            )
-        tasks = self.switches.tasks
+        tasks, groups = self.switches.tasks, diff.A.shape[0]
+        if groups == 1:
+            # All rows are of the one finetune, however they lie.
+            return diff[0]
+        rows = self._rows(x)
         if tasks is not None:
             expected = len(tasks) * self.switches.each
-            self._check_rows(x, len(x) == expected, str(expected))
+            self._check_rows(rows, rows == expected, str(expected))
             return diff[tasks]
-        groups = diff.A.shape[0]
-        self._check_rows(x, len(x) % groups == 0, f"{groups} tasks in equal groups")
+        self._check_rows(rows, rows % groups == 0, f"{groups} tasks in equal groups")
         return diff
 
-    def _check_rows(self, x: Tensor, fits: bool, expected: str) -> None:
+    def _rows(self, x: Tensor) -> int:
+        """How many rows of the batch `x` holds, one behind the other in memory."""
+        if x.dim() > 2:
+            return len(x)
+        rows, tokens = self.switches.batch or (0, 0)
+        if not rows or len(x) != rows * tokens:
+            raise MismatchError(
+                f"{self.name} is fed {len(x)} tokens in one axis, and the batch has {rows} rows of "
+                f"{tokens}: a diff for each row cannot be applied there; leave it out of the "
+                "targets, or give one finetune at a time"
+            )
+        return rows
+
+    def _check_rows(self, rows: int, fits: bool, expected: str) -> None:
         if not fits:
             raise MismatchError(
-                f"{self.name} got a batch of {len(x)} rows where the diffs are set for {expected}; "
+                f"{self.name} got a batch of {rows} rows where the diffs are set for {expected}; "
                 "call set_diffs with one task index for each row"
             )
 

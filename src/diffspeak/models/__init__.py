@@ -5,7 +5,15 @@ from diffspeak.models.costs import Cost, Counter, without_content
 from diffspeak.models.fingerprint import Fingerprint, check_base, fingerprint
 from diffspeak.models.generate import Answer, Decoding, generate
 from diffspeak.models.linears import Targets, attach_to, target_names
-from diffspeak.models.load import Base, base_folder_of, faster_dtype, load_base, make_base
+from diffspeak.models.load import (
+    Base,
+    base_folder_of,
+    faster_dtype,
+    load_base,
+    load_tokenizer,
+    make_base,
+    stored_dtype,
+)
 from diffspeak.models.logits import Batch, answer_logits, make_batch
 from diffspeak.models.readout import LossOf, Readout, cross_entropy, readout_of
 from diffspeak.models.recompute import recomputed
@@ -19,11 +27,12 @@ from diffspeak.models.shapes import (
     write_small,
 )
 from diffspeak.models.whole import (
-    plain_copy,
+    partial_copy,
     plain_modules,
     plain_parameters,
     plain_shapes,
     plain_tensors,
+    untie,
     whole,
 )
 
@@ -52,9 +61,10 @@ __all__ = [
     "fingerprint",
     "generate",
     "load_base",
+    "load_tokenizer",
     "make_base",
     "make_batch",
-    "plain_copy",
+    "partial_copy",
     "plain_modules",
     "plain_parameters",
     "plain_shapes",
@@ -63,7 +73,9 @@ __all__ = [
     "recomputed",
     "skeleton",
     "small_config",
+    "stored_dtype",
     "target_names",
+    "untie",
     "whole",
     "with_layers",
     "without_content",

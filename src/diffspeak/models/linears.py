@@ -71,4 +71,4 @@ def left_alone(model: PreTrainedModel) -> list[str]:
 
 def attach_to(model: PreTrainedModel, targets: Targets = "blocks") -> Attachment:
     """Wrap the targets of a model; `lora.attach` says what that means."""
-    return attach(model, target_names(model, targets), shape_of)
+    return attach(model, target_names(model, targets), shape_of, model.get_decoder())

@@ -9,13 +9,14 @@ import logging
 import statistics
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
@@ -86,6 +87,7 @@ def load_base(
     revision: str | None = None,
     quantize: str = "none",
     device_map: str = "none",
+    tokenizer: str | Path | None = None,
 ) -> Base:
     """Load a base model and its tokenizer.
 
@@ -101,6 +103,8 @@ def load_base(
         quantize: `nf4` holds the linears in four bits (through bitsandbytes), `none` as they are.
         device_map: How a base too large for one GPU is spread over several: `auto`, `balanced`,
             `sequential`, as transformers knows them; `none` keeps it on `device`.
+        tokenizer: Folder or hub id of a tokenizer to use in place of the base's: that of a
+            finetune which added tokens. The base's vocabulary grows by what it adds.
 
     Raises:
         UsageError: The base is unknown or incomplete, or an argument is unknown; the message says
@@ -115,11 +119,12 @@ def load_base(
     attention_options = {} if attention == "auto" else {"attn_implementation": attention}
     quantized = _quantization(quantize, chosen)
     spread = _placement(device_map, place, placed=bool(quantized))
-    tokenizer, model, missing = _fetched(
+    own, model, missing = _fetched(
         source, options, {"dtype": chosen, **attention_options, **quantized, **spread}
     )
-    _check_complete(source, tokenizer, missing)
-    return make_base(name, model if spread else model.to(place), tokenizer)
+    _check_complete(source, own, missing)
+    base = make_base(name, model if spread else model.to(place), own)
+    return base if tokenizer is None else with_tokenizer(base, str(tokenizer))
 
 
 def _fetched(
@@ -153,6 +158,66 @@ def _keep_gradients(model: PreTrainedModel) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
+def load_tokenizer(source: str, **options: Any) -> PreTrainedTokenizerBase:
+    """A tokenizer alone; no code of its files is run.
+
+    Raises:
+        UsageError: There is none, or it is broken.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source, trust_remote_code=False, **options
+        )
+    except Exception as error:
+        # It raises what it chooses for a broken file.
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(f"{source} has no tokenizer that can be loaded: {reason}") from error
+    return tokenizer
+
+
+def stored_dtype(base: Base) -> torch.dtype:
+    """What a base's numbers are stored in, whatever it was loaded in."""
+    source = str(base_folder()) if base.name == POCKET else base.name
+    try:
+        dtype = AutoConfig.from_pretrained(source, trust_remote_code=False).dtype
+    except Exception:
+        # It was made in memory, or is no longer there.
+        return base.dtype
+    return dtype if isinstance(dtype, torch.dtype) else base.dtype
+
+
+def with_tokenizer(base: Base, source: str) -> Base:
+    """A base with a finetune's own tokenizer, and room for the tokens that this one adds.
+
+    The rows of added tokens are the mean of the others: the base itself knows nothing of them. It
+    keeps its fingerprint, so that what was made for the base is still taken.
+
+    Args:
+        base: Nothing attached; its vocabulary grows in place.
+        source: A folder or hub id with a tokenizer.
+
+    Raises:
+        UsageError: There is no tokenizer, or the base is quantized.
+    """
+    tokenizer = load_tokenizer(source)
+    rows = len(_embedding(base.model))
+    needed = max(tokenizer.get_vocab().values(), default=0) + 1
+    if needed > rows:
+        if base.fingerprint.linears is None:
+            raise UsageError(
+                f"{base.name} is quantized, so its vocabulary cannot grow: load it in bfloat16"
+            )
+        base.model.resize_token_embeddings(needed, mean_resizing=False)
+        for end in (base.model.get_input_embeddings(), base.model.get_output_embeddings()):
+            weight = getattr(end, "weight", None)
+            if weight is not None:
+                weight.data[rows:] = weight.data[:rows].float().mean(0).to(weight.dtype)
+    base.model.requires_grad_(False)
+    own = fingerprint(base.model, tokenizer)
+    known = replace(base.fingerprint, tokenizer=own.tokenizer, template=own.template)
+    return Base(base.name, base.model, tokenizer, _chat(base.model, tokenizer), known)
 
 
 def _quantization(name: str, dtype: torch.dtype) -> dict[str, Any]:

@@ -5,10 +5,11 @@ are named as in the plain model, also where linears are wrapped by an attachment
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -40,26 +41,36 @@ def _named(model: nn.Module, *, tied: bool) -> dict[str, nn.Parameter]:
     return {plain(name): parameter for name, parameter in named}
 
 
-def plain_copy(model: PreTrainedModel, *, shared: bool = True) -> PreTrainedModel:
-    """A copy of a model with nothing attached and nothing tied: what was has equal memory.
+def partial_copy(model: PreTrainedModel, names: Collection[str]) -> PreTrainedModel:
+    """A copy of a model with nothing attached, in which only some parameters hold numbers.
+
+    Nothing of it shares memory with the model, so whatever is done to the copy, the model stays as
+    it is. The other parameters have shapes alone (torch's `meta` device); what is tied is tied.
 
     Args:
-        model: Any, attached or not; left as it is.
-        shared: The copy's parameters use the same memory: they may be replaced by others, but not
-            be written to.
+        model: Any, attached or not.
+        names: Of the parameters that hold numbers, as in the plain model.
     """
+    kept = {id(parameter) for name, parameter in _named(model, tied=True).items() if name in names}
     memo: dict[int, Any] = {}
-    for parameter in model.parameters() if shared else ():
-        memo[id(parameter)] = nn.Parameter(parameter.data, requires_grad=False)
+    for parameter in model.parameters():
+        own = parameter.data
+        held = own.clone() if id(parameter) in kept else torch.empty_like(own, device="meta")
+        memo[id(parameter)] = nn.Parameter(held, requires_grad=False)
     copied = copy.deepcopy(model, memo)
     for name, module in list(copied.named_modules()):
         if isinstance(module, DiffLinear):
             copied.set_submodule(name, module.base)
-    first = dict(copied.named_parameters())
-    for name, parameter in copied.named_parameters(remove_duplicate=False):
-        if name not in first:
-            _replace(copied, name, nn.Parameter(parameter.data, requires_grad=False))
     return copied
+
+
+def untie(model: nn.Module) -> None:
+    """Give every name a parameter of its own, where several share one."""
+    seen: set[int] = set()
+    for name, parameter in list(model.named_parameters(remove_duplicate=False)):
+        if id(parameter) in seen:
+            _replace(model, name, nn.Parameter(parameter.data.clone(), requires_grad=False))
+        seen.add(id(parameter))
 
 
 def plain_modules(model: nn.Module) -> list[str]:

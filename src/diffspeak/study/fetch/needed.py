@@ -1,7 +1,8 @@
 """What of a hub repository is needed, by the names of its files, and what a folder of it lacks.
 
 Takes the names that a folder of a repository holds, or such a folder on this machine; gives names.
-Never chosen are code and pickles, but for the paper's own `.pt` files. Knows nothing of the hub.
+Never chosen are code and pickles, but for the paper's own `.pt` files and the `.bin` of adapters
+that have nothing else. Knows nothing of the hub.
 """
 
 import re
@@ -10,10 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from diffspeak.errors import CorruptFileError
 from diffspeak.files import read_json
+from diffspeak.finetunes.adapter_files import CONFIG as ADAPTER
+from diffspeak.finetunes.adapter_files import PICKLED, WEIGHTS
 from diffspeak.finetunes.checkpoint import INDEX as SHARDS
 from diffspeak.finetunes.checkpoint import SINGLE
-from diffspeak.finetunes.peft_format import CONFIG as ADAPTER
-from diffspeak.finetunes.peft_format import WEIGHTS
+from diffspeak.finetunes.mlx import WEIGHTS as MLX
 from diffspeak.finetunes.published import INDEX as PUBLISHED
 from diffspeak.finetunes.published import read_index
 from diffspeak.store import open_store
@@ -58,7 +60,8 @@ def _needed(names: Collection[str]) -> Collection[str]:
     """Told by the same files, in the same order, as a finetune's format is when it is opened."""
     top = {name for name in names if "/" not in name}
     if ADAPTER in top:
-        return _ending(top, _OF_MODELS)
+        old = {PICKLED} & top if not _ending(top, {TENSORS}) else set()
+        return _ending(top, _OF_MODELS) | old
     if STORE in top:
         return _ending(names, _OF_STORES)
     if PUBLISHED in top:
@@ -91,7 +94,8 @@ def lacking(folder: Path) -> list[str]:
 def _listed(folder: Path) -> Iterator[str]:
     """What has to be there."""
     if (folder / ADAPTER).is_file():
-        yield WEIGHTS
+        if not any((folder / name).is_file() for name in (PICKLED, MLX)):
+            yield WEIGHTS
     elif (folder / STORE).is_file():
         for entry in open_store(str(folder)).entries:
             if entry.kind != "failed":
