@@ -85,6 +85,17 @@ THROUGH_PEFT: dict[str, Callable[[], Any]] = {
     "RandLora": lambda: peft.RandLoraConfig(r=4, target_modules=["q_proj"]),
     "C3A": lambda: peft.C3AConfig(block_size=8, target_modules=["q_proj"]),
     "MiSS": lambda: peft.MissConfig(r=4, target_modules=LINEARS),
+    "BOFT": lambda: peft.BOFTConfig(boft_block_size=4, target_modules=LINEARS),
+    "VB-LoRA": lambda: peft.VBLoRAConfig(
+        r=4, num_vectors=16, vector_length=8, target_modules=LINEARS
+    ),
+    "VB-LoRA, top-k weights alone": lambda: peft.VBLoRAConfig(
+        r=4, num_vectors=16, vector_length=8, target_modules=LINEARS, save_only_topk_weights=True
+    ),
+    "RoAd": lambda: peft.RoadConfig(group_size=8, target_modules=LINEARS),
+    "DeLoRA": lambda: peft.DeloraConfig(r=4, target_modules=LINEARS),
+    "HiRA": lambda: peft.HiraConfig(r=4, target_modules=LINEARS),
+    "GraLoRA": lambda: peft.GraloraConfig(r=4, gralora_k=2, target_modules=LINEARS),
     "SHiRA": lambda: peft.ShiraConfig(r=4, target_modules=["q_proj"]),
     "Trainable tokens": lambda: peft.TrainableTokensConfig(
         token_indices=[3, 21, 40], target_modules=["embed_tokens"]

@@ -29,9 +29,9 @@ from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.names import renaming_of
 from diffspeak.finetunes.peft_format import oddities
 from diffspeak.finetunes.peft_internals import converted, turned
-from diffspeak.finetunes.targets import without_patterns
+from diffspeak.finetunes.targets import targeted, without_patterns
 from diffspeak.finetunes.vocabulary import fitted
-from diffspeak.models import Base, partial_copy, plain_modules, plain_tensors, untie
+from diffspeak.models import Base, partial_copy, plain_modules, plain_shapes, plain_tensors, untie
 
 KINDS = (
     *("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "VERA", "OFT", "HRA", "LN_TUNING"),
@@ -105,7 +105,7 @@ def _merged(files: AdapterFiles, base: Base, seed: int) -> tuple[dict[str, Tenso
     """What differs from the base, and the tensors that the file lacks."""
     copied = partial_copy(base.model, _touched(files, base))
     with _failures(files, base), _quietly(seed):
-        peft: Any = get_peft_model(copied, _config(files, base))
+        peft: Any = get_peft_model(copied, _config(files, base)).eval()
         taken = converted(peft, files.tensors)
         set_peft_model_state_dict(peft, files.tensors)
         missing = _check_used(files, taken, peft)
@@ -238,13 +238,17 @@ def _module_in(name: str, known: set[str]) -> str:
 
 
 def _touched(files: AdapterFiles, base: Base) -> set[str]:
-    """The parameters that an adapter may change: of the modules that its tensors name.
+    """The parameters that an adapter may change: of modules that its tensors or its config name.
 
     Those of one axis (biases, norms) are always among them, and what is tied to one that is.
     """
     own = plain_tensors(base.model)
     modules = set(plain_modules(base.model))
     roots = {_module_in(key.removeprefix(PREFIX), modules | own.keys()) for key in files.tensors}
+    if files.config.get("target_modules"):
+        names = sorted(modules - {""})
+        with _readable(files):
+            roots |= targeted(files.config, names, plain_shapes(base.model))
     if "" in roots:
         roots = {root.split(".")[0] for root in modules if root} | set(own)
     within = {
@@ -256,6 +260,15 @@ def _touched(files: AdapterFiles, base: Base) -> set[str]:
     return {name for name, tensor in own.items() if tensor.data_ptr() in tied}
 
 
+@contextmanager
+def _readable(files: AdapterFiles) -> Iterator[None]:
+    """Say which config has settings that mean nothing, or take too long to find out."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptFileError(f"{files.folder / CONFIG}: {error}; do not use it") from error
+
+
 def _config(files: AdapterFiles, base: Base) -> PeftConfig:
     """PEFT's own config, without patterns and without what it does not know."""
     ignored = unknown_keys(files.config)
@@ -263,10 +276,8 @@ def _config(files: AdapterFiles, base: Base) -> PeftConfig:
     kind = PEFT_TYPE_TO_CONFIG_MAPPING[said.pop("peft_type")]
     named = (_before_parts(key.removeprefix(PREFIX)) for key in files.tensors)
     names = list(dict.fromkeys([*plain_modules(base.model), *named]))
-    try:
+    with _readable(files):
         plain = without_patterns(said, [name for name in names if name])
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CorruptFileError(f"{files.folder / CONFIG}: {error}; do not use it") from error
     known = kind.__dataclass_fields__
     plain = {key: value for key, value in plain.items() if key in known}
     return kind(**{**plain, "inference_mode": True, "task_type": "CAUSAL_LM"})
@@ -284,9 +295,16 @@ def _check_used(files: AdapterFiles, taken: Mapping[str, Tensor], peft: Any) -> 
                 "is another"
             )
         held = loaded[key]
-        if held.shape != tensor.shape or not torch.equal(held.cpu(), tensor.to(held.dtype)):
+        if held.shape != tensor.shape or not _same(held.cpu(), tensor.to(held.dtype)):
             raise CorruptFileError(f"{files.weights}: peft did not take over {key}")
     return sorted(key for key in saved if key not in taken)
+
+
+def _same(held: Tensor, tensor: Tensor) -> bool:
+    """Whether peft holds a tensor's numbers, or what it computes back from them (VB-LoRA)."""
+    return torch.equal(held, tensor) or (
+        held.is_floating_point() and torch.allclose(held, tensor, rtol=1e-5, atol=0)
+    )
 
 
 def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:
