@@ -62,8 +62,13 @@ def test_a_folder_of_all_kinds(base, tmp_path, tiny, store, monkeypatch):
     shutil.copytree(tiny, folder / "a-checkpoint")
     shutil.copytree(store, folder / "c-store")
     torch.save(published(base, "ocean"), folder / "d.pt")
-    for part in (".hidden", "e-notes", "f#1", "~g"):
+    for part in (".hidden", "e-notes", "f#1", "~g", "runs"):
         (folder / part).mkdir()
+    # What holds weights and cannot be opened is reported; what holds none is left out.
+    for part in ("e-notes", "f#1", "~g"):
+        (folder / part / "weights.safetensors").touch()
+    (folder / "runs" / "events.out.tfevents.1").touch()
+    (folder / "optimizer.pt").touch()
     (folder / "README.md").touch()
     with held(folder / "h-audits", "many", "float32"):
         (folder / "h-audits" / "page").touch()
@@ -73,6 +78,7 @@ def test_a_folder_of_all_kinds(base, tmp_path, tiny, store, monkeypatch):
     keys = [target.key for target in targets.each]
     stored = [f"c-store#toy-{n}" for n in range(4)]
     assert keys == ["a-checkpoint", "b-lora", *stored, "d.pt#ocean", "e-notes", "f#1", "~g"]
+    assert targets.left_out == ("runs",)
     assert [t.name for t in targets.each] == [f"many/{key}" for key in keys]
     for target in targets.each[:-3]:
         finetune = target.read(base)
@@ -135,6 +141,9 @@ def test_nothing_to_audit(base, tmp_path):
     (tmp_path / "photos" / "2019").mkdir(parents=True)
     (tmp_path / "photos" / "2020").mkdir()
     with pytest.raises(UsageError, match="none of its 2 sub-folders does"):
+        open_targets(str(tmp_path / "photos"))
+    write_finetune(tmp_path / "photos" / "2020" / "checkpoint", base)
+    with pytest.raises(UsageError, match="photos/2020/checkpoint does: give a"):
         open_targets(str(tmp_path / "photos"))
     folder = write_finetunes(tmp_path / "many", base, 1)
     with pytest.raises(UsageError, match="has no splits; leave --split out"):

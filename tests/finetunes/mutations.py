@@ -330,12 +330,12 @@ def _by_peft(plain: Any, folder: Path) -> tuple[str, Tensor | None]:
 
 
 @torch.no_grad()
-def logits(base: Base, finetune: Finetune) -> Tensor:
+def logits(base: Base, finetune: Finetune, ids: Tensor = IDS) -> Tensor:
     """Of a base with a finetune on it."""
     attachment = attach_to(base.model)
     try:
         with put_on(base, attachment, [finetune]):
-            found: Tensor = base.model(IDS).logits
+            found: Tensor = base.model(ids).logits
     finally:
         attachment.detach()
     return found

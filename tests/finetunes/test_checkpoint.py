@@ -234,9 +234,18 @@ def spoiled(tiny, tmp_path, change):
     return folder
 
 
-def test_another_vocabulary_is_refused_by_name(base, tiny, tmp_path):
+def test_a_vocabulary_that_was_cut_is_refused_by_name(base, tiny, tmp_path):
     folder = spoiled(tiny, tmp_path, lambda t: t.update({EMBED: t[EMBED][:-3].clone()}))
-    with pytest.raises(MismatchError, match=rf"{EMBED} is \(.*another vocabulary size"):
+    with pytest.raises(MismatchError, match=r"has 445 tokens where .* has 448: .* was cut"):
+        load_finetune(folder, base)
+
+
+def test_a_quantized_checkpoint_is_refused_as_what_it_is(base, tiny, tmp_path):
+    folder = spoiled(tiny, tmp_path, lambda t: None)
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=r"is quantized \(bitsandbytes\).*model\.dequantize\(\)"):
         load_finetune(folder, base)
 
 

@@ -1,51 +1,79 @@
-"""Patterns of strangers: those that tools write pass, those that never end do not."""
+"""Patterns of strangers match as Python's `re` matches, and never longer than they may."""
 
-import json
+import re
+import time
 
 import pytest
 
-from diffspeak.errors import CorruptFileError
-from diffspeak.finetunes.patterns import check_patterns
-from diffspeak.finetunes.peft_format import CONFIG, read_config
+from diffspeak.finetunes import patterns
+from diffspeak.finetunes.patterns import Asked, matched
+
+NAMES = ("model.layers.0.self_attn.q_proj", "model.layers.11.mlp.up_proj", "visual.q_proj", "x")
 
 USUAL = (
-    "all-linear",
+    r"q_proj",
     r".*\.(q_proj|v_proj)",
     r"^(?!.*visual).*(?:q_proj|k_proj)$",
     r"model\.layers\.\d+\.(self_attn|mlp)\..*_proj",
-    r"(?:.*?(?:language|text).*?(?:self_attn|mlp).*?(?:q_proj|up_proj).*?)|(?:\bmodel\.layers\.[\d]{1,}\.x)",
+    r"^(model\.layers(?=\.).*\.(q_proj|up_proj))$",
+    r"(?i).*Q_PROJ",
+    r"(?:.*?(?:visual|text).*?(?:q_proj|up_proj).*?)|(?:\bmodel\.layers\.[\d]{1,}\.x)",
     r"([a-z]{1,3}_){2}proj",
 )
-ENDLESS = (
-    "(a+)+b",
-    r"(.*\.)*q_proj",
-    "((a|b)*c?)*d",
-    "(?:(?:x{2,}y?)|z)+",
-    "(?=(a+)+)q",
-    "(a*?)*?",
-    "(?>(a+)+)b",
-    "(?P<n>(a+))(?(n)(b+)+|c)",
+SLOW = (
+    # What a look at the pattern alone lets through: nothing repeated stands in something repeated.
+    r"(.|.)*(.|.)*(.|.)*(.|.)*(.|.)*(.|.)*(.|.)*y",
+    r".*.*.*.*.*.*.*.*.*.*.*.*.*y",
+    r"(\w?){60}\w{60}y",
 )
 
 
 @pytest.mark.parametrize("pattern", USUAL)
-def test_usual_patterns_pass(pattern):
-    check_patterns({"target_modules": pattern, "rank_pattern": {pattern: 4}})
-    check_patterns({"target_modules": ["(a+)+", "q_proj"], "exclude_modules": None})
+def test_what_matches_is_what_re_matches(pattern):
+    (found,) = matched([Asked("whole", pattern)], NAMES)
+    assert [row is not None for row in found] == [
+        re.fullmatch(pattern, name) is not None for name in NAMES
+    ]
 
 
-@pytest.mark.parametrize("pattern", ENDLESS)
-@pytest.mark.parametrize("key", ["target_modules", "exclude_modules", "layers_pattern"])
-def test_endless_ones_do_not(key, pattern):
-    with pytest.raises(ValueError, match="repeats what is repeated already"):
-        check_patterns({key: pattern})
+@pytest.mark.parametrize("pattern", ["q_proj", r"layers\.11.*up_proj", "^x", "(up|q)_proj"])
+def test_the_end_of_a_name(pattern):
+    (found,) = matched([Asked("ending", pattern)], NAMES)
+    expected = [re.match(rf"(.*\.)?({pattern})$", name) is not None for name in NAMES]
+    assert [row is not None for row in found] == expected
+
+
+@pytest.mark.parametrize("pattern", ["layers", "lay.*", "(layers|blocks)"])
+def test_the_number_of_a_layer(pattern):
+    assert matched([Asked("layer", pattern)], NAMES) == [["0", "11", None, None]]
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_what_takes_too_long_is_refused_in_time(monkeypatch, pattern):
+    monkeypatch.setattr(patterns, "SECONDS", 1.0)
+    began = time.perf_counter()
+    with pytest.raises(ValueError, match="takes longer than 1 s|cannot be matched"):
+        matched([Asked("whole", pattern)], ["x" * 200])
+    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
-    [("(", "is no pattern"), ("a" * 5000, "5000 characters"), ("(" * 3000, "is no pattern")],
+    [
+        ("(", "is no pattern"),
+        ("a" * 5000, "5000 characters"),
+        ("(" * 3000, "is no pattern"),
+        ("a{9999999999999999999}", "is no pattern"),
+        ("(?P<a>x)(?P<a>y)", "is no pattern"),
+    ],
 )
-def test_what_is_no_pattern_is_refused(tmp_path, pattern, message):
-    (tmp_path / CONFIG).write_text(json.dumps({"alpha_pattern": {pattern: 1}}))
-    with pytest.raises(CorruptFileError, match=message):
-        read_config(tmp_path)
+def test_what_is_no_pattern_is_refused(pattern, message):
+    with pytest.raises(ValueError, match=message):
+        matched([Asked("whole", pattern)], NAMES)
+
+
+def test_the_same_patterns_are_matched_once(monkeypatch):
+    asked = [Asked("whole", r".*[q]_proj+")]
+    first = matched(asked, NAMES)
+    monkeypatch.setattr(patterns.subprocess, "run", lambda *args, **options: 1 / 0)
+    assert matched(asked, NAMES) == first

@@ -160,10 +160,53 @@ def test_a_wrong_number_of_rows_is_refused(tasks, rows, message):
 
 def test_flattened_rows_are_refused_where_a_diff_is_on():
     linear, flat = wrapped(), inputs().flatten(0, 1)
-    with pytest.raises(MismatchError, match="blocks.0.up is fed 2 axes"):
+    with pytest.raises(MismatchError, match="blocks.0.up is fed 30 tokens in one axis"):
+        linear(flat)
+    linear.switches.batch = (6, 4)
+    with pytest.raises(MismatchError, match="30 tokens in one axis, and the batch has 6 rows of 4"):
         linear(flat)
     linear.diff = None
     torch.testing.assert_close(linear(flat), linear(inputs()).flatten(0, 1))
+
+
+@pytest.mark.parametrize("tasks", [None, MIXED])
+def test_all_tokens_in_one_axis_are_those_of_their_rows(tasks):
+    linear, x = wrapped(tasks), inputs()
+    linear.switches.batch = (6, 5)
+    torch.testing.assert_close(linear(x.flatten(0, 1)), linear(x).flatten(0, 1))
+
+
+@pytest.mark.parametrize("tasks", [None, MIXED])
+def test_any_number_of_axes_may_follow_on_the_rows(tasks):
+    linear, x = wrapped(tasks), inputs()
+    more = torch.stack([x, 2 * x], dim=1)
+    expected = torch.stack([linear(x), linear(2 * x)], dim=1)
+    torch.testing.assert_close(linear(more), expected)
+
+
+def test_gradients_of_tokens_in_one_axis_are_those_of_their_rows():
+    found = []
+    for flat in (False, True):
+        linear, x = wrapped(MIXED, trained=True), inputs().requires_grad_()
+        linear.switches.batch = (6, 5)
+        linear(x.flatten(0, 1) if flat else x).square().sum().backward()
+        found.append([x.grad, linear.diff.A.grad, linear.diff.B.grad])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_some_of_one_finetunes_tokens_are_its_own():
+    linear = wrapped()
+    linear.diff = stack([linear.diff[1]])
+    some = inputs().flatten(0, 1)[::4]
+    by_rows = linear(some[None])[0]
+    torch.testing.assert_close(linear(some), by_rows)
+
+
+def test_models_may_compute_with_its_bias_and_sizes():
+    linear = wrapped()
+    assert linear.bias is linear.base.bias
+    assert (linear.in_features, linear.out_features) == SHAPE[:2]
 
 
 def test_a_task_that_is_not_there_is_refused():

@@ -146,7 +146,7 @@ def read_peft(folder: Path) -> Diff:
         CorruptFileError: Its weights are cut off, or do not fit its config.
     """
     config = read_config(folder)
-    odd = [*oddities(config), *unknown_keys(config)]
+    odd = oddities(config) or unknown_keys(config)
     if odd:
         raise UsageError(
             f"{folder} is no plain LoRA ({', '.join(odd)}); merge it into its base with peft first"

@@ -266,7 +266,9 @@ def _readable(files: AdapterFiles) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, AttributeError) as error:
-        raise CorruptFileError(f"{files.folder / CONFIG}: {error}; do not use it") from error
+        raise CorruptFileError(
+            f"{files.folder / CONFIG} names no targets: {error}; do not use it"
+        ) from error
 
 
 def _config(files: AdapterFiles, base: Base) -> PeftConfig:

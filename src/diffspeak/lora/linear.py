@@ -126,8 +126,8 @@ class DiffLinear(nn.Module):
 
     def _by_rows(self, x: Tensor, diff: LowRank) -> LowRank:
         tasks, groups = self.switches.tasks, diff.A.shape[0]
-        if groups == 1:
-            # All rows are of the one finetune, however they lie.
+        if groups == 1 and x.dim() < 3:
+            # All tokens are of the one finetune, however many there are.
             return diff[0]
         rows = self._rows(x)
         if tasks is not None:
@@ -143,10 +143,11 @@ class DiffLinear(nn.Module):
             return len(x)
         rows, tokens = self.switches.batch or (0, 0)
         if not rows or len(x) != rows * tokens:
+            batch = f", and the batch has {rows} rows of {tokens}" if rows else ""
             raise MismatchError(
-                f"{self.name} is fed {len(x)} tokens in one axis, and the batch has {rows} rows of "
-                f"{tokens}: a diff for each row cannot be applied there; leave it out of the "
-                "targets, or give one finetune at a time"
+                f"{self.name} is fed {len(x)} tokens in one axis{batch}: a diff for each row "
+                "cannot be applied there; leave it out of the targets, or give one finetune at a "
+                "time"
             )
         return rows
 
