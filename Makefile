@@ -100,7 +100,7 @@ newest oldest: %: .venv-%/.ready-for-tests
 # Chosen anew each time; a file that is the same stays as old as it is.
 $(TOOLS)/%.txt: $(TOOLS)/.uv-$(UV) always
 	$(TOOLS)/bin/uv pip compile --quiet --upgrade --python $(TOOLS)/bin/python \
-	  --resolution $(RESOLUTION) --no-annotate --no-header --extra dev pyproject.toml > $@.all
+	  --resolution $(RESOLUTION) --only-binary :all: --no-annotate --no-header --extra dev pyproject.toml > $@.all
 	$(TRIM) $@.all > $@.new
 	cmp -s $@.new $@ || mv $@.new $@
 
