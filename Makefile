@@ -16,7 +16,7 @@ DEV := .venv/.ready-for-development
 # for it), and the marker that every line of requirements.txt would have.
 TRIM := sed -E -e '/^(cuda|nvidia|triton)/d' -e "s/ ; python_full_version < '3.14' and \(sys_platform == 'darwin' or sys_platform == 'linux'\)$$//"
 
-.PHONY: help setup test lint format demo bench bench-gpu lock newest oldest clean distclean always
+.PHONY: help setup test lint format demo bench bench-gpu bench-downloads lock newest oldest clean distclean always
 # Two targets that install at the same time would be in each other's way.
 .NOTPARALLEL:
 
@@ -26,6 +26,7 @@ help:
 	@echo "make format  let ruff mend what it can"
 	@echo "make demo    offline: hide topics in a few small finetunes, have the adapter name them"
 	@echo "make bench   measure every stage against what a user would run instead (make bench-gpu: on CUDA)"
+	@echo "make bench-downloads  what make demo downloads (and how long it takes: ARGS=--timed)"
 	@echo "make lock    choose the versions in requirements.txt (newer ones: make lock ARGS=--upgrade)"
 	@echo "make newest  run every test with the newest releases that pyproject.toml allows"
 	@echo "make oldest  run every test with the oldest"
@@ -73,6 +74,9 @@ bench: $(DEV)
 
 bench-gpu: $(DEV)
 	$(BIN)/python -m benchmarks --device cuda --page docs/results/speed-gpu.md $(ARGS)
+
+bench-downloads: $(DEV) $(TOOLS)/.uv-$(UV)
+	$(BIN)/python -m benchmarks.downloads --uv $(TOOLS)/bin/uv $(ARGS)
 
 $(TOOLS)/.uv-$(UV):
 	$(PYTHON) -m venv --clear $(TOOLS)
