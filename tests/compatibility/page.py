@@ -67,10 +67,11 @@ def _rest(runs: Mapping[str, Any]) -> Iterator[str]:
         run = runs[name]
         yield from ["", f"## {name.capitalize()}", ""]
         yield f"{run['system']}: {run['passed']:,} tests passed, {run['skipped']:,} were skipped."
-        yield from ["", *(f"- failed: `{test}`" for test in run["failed"]), ""]
+        if run["failed"]:
+            yield from ["", *(f"- failed: `{test}`" for test in run["failed"])]
         if run["warnings"]:
-            lines = [{name: _cell(w[name]) for name in WARNING} for w in run["warnings"]]
-            yield from markdown_table(lines)
+            lines = [{name: str(w[name]) for name in WARNING} for w in run["warnings"]]
+            yield from ["", *markdown_table(lines)]
 
 
 def _packages(runs: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -83,7 +84,3 @@ def _packages(runs: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             passed = "no" if runs[name]["failed"] else "yes"
             line |= {f"{name} tried": tried, f"{name} passed": passed if tried else ""}
         yield line
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", r"\|")
