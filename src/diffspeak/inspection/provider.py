@@ -8,12 +8,12 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput
-from inspect_ai.model._model_info import MODEL_INFO_LOOKUP_API_KEY
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from diffspeak.errors import UsageError
 from diffspeak.inspection.arguments import model_args
 from diffspeak.inspection.desk import Desk
+from diffspeak.inspection.inspect_internals import MODEL_INFO_LOOKUP_API_KEY
 from diffspeak.inspection.loading import load
 from diffspeak.inspection.refusal import in_one_line
 from diffspeak.inspection.requests import output_of, request_of

@@ -6,10 +6,10 @@ Takes our errors, gives inspect-ai's. Knows nothing of what went wrong.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from inspect_ai._util.error import PrerequisiteError
 from rich.markup import escape
 
 from diffspeak.errors import DiffspeakError
+from diffspeak.inspection.inspect_internals import PrerequisiteError
 
 
 class Refusal(DiffspeakError, PrerequisiteError):  # type: ignore[misc]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from diffspeak.errors import MismatchError
 from diffspeak.lora.factors import LowRank
+from diffspeak.torch_internals import has_hooks
 
 
 class LinearShape(NamedTuple):
@@ -164,7 +165,7 @@ def _is_plain(base: nn.Module) -> TypeGuard[nn.Linear]:
     return (
         type(base) is nn.Linear
         and not any(p.requires_grad for p in base.parameters(recurse=False))
-        and not (base._forward_hooks or base._forward_pre_hooks or "forward" in vars(base))
+        and not (has_hooks(base) or "forward" in vars(base))
     )
 
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from diffspeak.torch_internals import FakeTensorMode, TorchDispatchMode, storage_key, tree_leaves
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Counter(TorchDispatchMode):
         super().__init__()
         self.flops, self.alive, self.peak = 0.0, 0, 0
         self._known = [tensor.untyped_storage() for tensor in known]
-        self._sizes = {storage._cdata: 0 for storage in self._known}
+        self._sizes = {storage_key(storage): 0 for storage in self._known}
 
     @property
     def cost(self) -> Cost:
@@ -60,7 +59,7 @@ class Counter(TorchDispatchMode):
     ) -> Any:
         """Let an operation happen, and count it."""
         result = function(*args, **(kwargs or {}))
-        count = flop_registry.get(function._overloadpacket)
+        count = flop_registry.get(function.overloadpacket)
         if count is not None:
             self.flops += count(*args, **(kwargs or {}), out_val=result)
         for leaf in tree_leaves(result):
@@ -70,7 +69,7 @@ class Counter(TorchDispatchMode):
         return result
 
     def _note(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
+        key = storage_key(storage)
         if key not in self._sizes:
             self._sizes[key] = storage.nbytes()
             self.alive += storage.nbytes()

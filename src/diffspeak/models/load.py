@@ -30,6 +30,7 @@ from diffspeak.models.fingerprint import Fingerprint, fingerprint
 from diffspeak.models.linears import left_alone
 from diffspeak.models.pocket import NAME as POCKET
 from diffspeak.models.pocket import base_folder
+from diffspeak.models.transformers_internals import attention_of
 
 log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -73,7 +74,7 @@ class Base:
         return {
             "device": self.device.type,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "attention": self.model.config._attn_implementation,
+            "attention": attention_of(self.model),
             "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
         }
 
