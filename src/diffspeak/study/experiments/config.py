@@ -161,8 +161,9 @@ class ExperimentConfig(_Section):
 
     def _bad_names(self) -> list[tuple[str, str, str]]:
         """Names that could not be folders in a run: where each stands, and why."""
-        tables = {"stores": self.stores, "adapters": self.adapters, "projections": self.projections}
-        named = [(table, name) for table, made in tables.items() for name in made]
+        named = [("stores", name) for name in self.stores]
+        named += [("adapters", name) for name in self.adapters]
+        named += [("projections", name) for name in self.projections]
         return [(table, name, why) for table, name in named if (why := fault_of(name))]
 
     def _stores_named(self) -> list[tuple[str, str]]:
