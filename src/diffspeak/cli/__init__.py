@@ -62,4 +62,5 @@ def _refuse_empty(args: Sequence[str]) -> None:
             continue
         given = arg.removesuffix("=") or before
         what = given if given.startswith("-") else f"what follows {given!r}"
-        raise UsageError(f"{what} is empty: give a value, or leave it out")
+        cure = "ask something" if given == "--question" else "give a value"
+        raise UsageError(f"{what} is empty: {cure}, or leave it out")
