@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,29 @@ def test_what_is_not_json_is_a_value_error_and_a_corrupt_file(tmp_path, text):
 def test_missing_json_is_an_error_that_names_it(tmp_path):
     with pytest.raises(DiffspeakError, match=r"none\.json"):
         files.read_json(tmp_path / "none.json")
+
+
+@pytest.mark.timeout(20)
+def test_nobody_waits_for_a_pipe_or_reads_a_device_to_its_end(tmp_path):
+    os.mkfifo(tmp_path / "data.json")
+    with pytest.raises(CorruptFileError, match=r"data\.json is not valid JSON"):
+        files.read_json(tmp_path / "data.json")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    with pytest.raises(DiffspeakError, match="cannot read .*zero .it is not a file"):
+        files.read_bytes(tmp_path / "zero")
+    with pytest.raises(DiffspeakError, match="cannot read"):
+        files.read_bytes(tmp_path)
+
+
+def test_a_pipe_that_somebody_writes_to_is_read_to_its_end():
+    """As a shell gives it in place of a file."""
+    reading, writing = os.pipe()
+    os.write(writing, b"[1,")
+    writer = threading.Timer(0.05, lambda: (os.write(writing, b"2]"), os.close(writing)))
+    writer.start()
+    assert files.read_json(Path(f"/dev/fd/{reading}")) == [1, 2]
+    writer.join()
+    os.close(reading)
 
 
 def test_write_json_replaces_the_file_and_leaves_nothing_else(tmp_path):

@@ -27,3 +27,25 @@ class MismatchError(DiffspeakError):
 
 class LockedError(DiffspeakError):
     """Another process is writing to the same place."""
+
+
+LONGEST = 400
+"""Characters of an unexpected error's message that are shown."""
+
+
+def reason_of(error: BaseException, what: str) -> str:
+    """Why something failed, on one line.
+
+    Args:
+        error: What was raised.
+        what: That failed, told where the error is not one for users, together with its kind.
+    """
+    if isinstance(error, DiffspeakError):
+        return str(error)
+    return f"{what} ({type(error).__name__}: {shortened(error)})"
+
+
+def shortened(error: BaseException) -> str:
+    """An error's message, on one line and no longer than a terminal shows at once."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -158,6 +159,25 @@ def write_json(path: Path, obj: object) -> None:
     write_text(path, canonical_json(obj) + "\n")
 
 
+def open_file(path: Path) -> FileIO:
+    """Open a file to read it, unbuffered; a pipe to which nobody writes is at its end.
+
+    Raises:
+        OSError: The system refused, or it is a device, whose content may never end.
+    """
+    # Without waiting for somebody who writes.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            raise OSError(errno.EINVAL, "it is not a file")
+        os.set_blocking(descriptor, True)
+        return FileIO(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def read_bytes(path: Path) -> bytes:
     """A file's content.
 
@@ -165,7 +185,8 @@ def read_bytes(path: Path) -> bytes:
         DiffspeakError: There is no such file, or the system refused.
     """
     try:
-        return path.read_bytes()
+        with open_file(path) as file:
+            return file.readall()
     except OSError as error:
         raise DiffspeakError(
             f"cannot read {path} ({error.strerror or error}): check the path"

@@ -18,6 +18,7 @@ from diffspeak.finetunes import from_store
 from diffspeak.interpret import Interpreter
 from diffspeak.models import attach_to, make_base
 from diffspeak.progress import Silent
+from diffspeak.store import NewEntry, create_or_resume, open_store
 from diffspeak.text.messages import Message
 from tests.adapter.runs import CONFIG, attached, changed
 from tests.toys import LABELS, base_diff, toy_base, toy_store
@@ -176,6 +177,21 @@ def test_training_that_diverges_is_an_error_and_leaves_no_adapter(base, store, t
     with pytest.raises(DiffspeakError, match=r"diverged.*lower adapter\.learning_rate"):
         train_adapter(base, [store], config, tmp_path)
     assert not (tmp_path / "diffspeak.json").exists()
+
+
+@pytest.mark.parametrize("size", [1e25, 3e38])
+def test_a_finetune_that_overflows_is_named_and_nothing_is_saved(base, tmp_path, size):
+    store = toy_store(tmp_path / "store", base, dict(zip("abcd", LABELS, strict=False)))
+    huge = {n: (c.A[None], c.B[None].sign() * size) for n, c in base_diff(base).items()}
+    with create_or_resume(tmp_path / "store", store.header) as writer:
+        writer.write_shard([NewEntry("huge", "sea", None, "train", "toys", "toy")], huge)
+    stores = [open_store(tmp_path / "store")]
+    with pytest.raises(DiffspeakError, match=r"store#huge gives no finite numbers .*without it"):
+        train_adapter(base, stores, changed(epochs=9, save_every=1), tmp_path / "adapter")
+    assert not attached(base)
+    assert not (tmp_path / "adapter" / "diffspeak.json").exists()
+    adapter = train_adapter(base, stores, changed(max_finetunes=4), tmp_path / "other")
+    assert adapter.results["train_n"] == 4
 
 
 def test_stores_of_all_kinds_are_mixed(base, mixed, tmp_path):

@@ -61,6 +61,17 @@ def test_audits_of_others_are_not_overwritten(tmp_path):
         check_out(out, "others")
 
 
+def test_a_mark_without_an_audit_does_not_count(tmp_path):
+    """It is what a call leaves that was killed before anything was audited."""
+    write_json(tmp_path / "audits.json", {"of": "others", "dtype": "float32"})
+    (tmp_path / ".audits.lock").touch()
+    check_out(tmp_path, "loras")
+    with held(tmp_path, "loras", "bfloat16"):
+        (tmp_path / "page").touch()
+    with pytest.raises(UsageError, match="holds audits of loras"):
+        check_out(tmp_path, "others")
+
+
 def test_one_process_at_a_time(tmp_path):
     with held(tmp_path / "out", "loras", "float32"):
         with (

@@ -115,12 +115,35 @@ def test_a_damaged_store_is_noticed_by_every_verb(made: Made, cli: Cli, tmp_path
     damage(store)
     for args in (
         ("show", f"{store}#{id}"),
-        ("describe", store, "--adapter", made.adapter, "--quiet"),
+        ("describe", f"{store}#{id}", "--adapter", made.adapter, "--quiet"),
         ("adapter", made.config, "--store", store, "--out", tmp_path / "adapter", "--quiet"),
     ):
         ran = cli(*args)
         assert ran.code == 1 and said in ran.err, ran
         assert ran.err.count("\n") == 1 and ran.out == ""
+
+
+@pytest.mark.parametrize(("damage", "lost"), [(truncated, 4), (changed, 1)])
+def test_what_is_damaged_in_a_store_is_left_out_of_what_is_described(
+    made: Made, cli: Cli, tmp_path, damage, lost
+):
+    store = shutil.copytree(made.store, tmp_path / "store")
+    ids = [entry.id for entry in open_store(store).entries]
+    damage(store)
+    ran = cli("describe", store, "--adapter", made.adapter, "--tokens", 2, "--json")
+    told = [json.loads(line)["finetune"].rpartition("#")[2] for line in ran.out.splitlines()]
+    assert ran.code == 1 and told == [*ids[: 4 - lost], *ids[4:]]
+    lines = ran.err.splitlines()
+    assert sum(line.startswith(f"left out {store}#") for line in lines) == lost
+    assert lines[-1] == f"{lost} of 10 finetunes were left out"
+
+
+@pytest.mark.parametrize("damage", [newer, cut_lines])
+def test_a_store_whose_index_is_damaged_is_not_described(made: Made, cli: Cli, tmp_path, damage):
+    store = shutil.copytree(made.store, tmp_path / "store")
+    damage(store)
+    ran = cli("describe", store, "--adapter", made.adapter, "--quiet")
+    assert ran.code == 1 and ran.err.count("\n") == 1 and ran.out == ""
 
 
 @pytest.mark.parametrize(

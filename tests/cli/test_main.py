@@ -48,6 +48,17 @@ VERBS = (
         (["show", "none"], 2, "", "diffspeak: none does not exist"),
         (["show", "none#id"], 2, "", "cannot open none"),
         (["run", "none.toml", "--out", "x"], 2, "", "none.toml"),
+        ([""], 2, "", "what follows 'diffspeak' is empty: give a value"),
+        (["describe", ""], 2, "", "what follows 'describe' is empty"),
+        (["audit", ""], 2, "", "what follows 'audit' is empty"),
+        (["show", ""], 2, "", "what follows 'show' is empty"),
+        (["convert", "", "x", "--to", "peft"], 2, "", "what follows 'convert' is empty"),
+        (["convert", "x", "", "--to", "peft"], 2, "", "what follows 'x' is empty"),
+        (["describe", "x", "--adapter", ""], 2, "", "--adapter is empty: give a value, or leave"),
+        (["describe", "x", "--base="], 2, "", "--base is empty: give a value, or leave it out"),
+        (["describe", "x", "--question", ""], 2, "", "--question is empty"),
+        (["diffs", "none.toml", "--out", ""], 2, "", "--out is empty"),
+        (["diffs", "none.toml", "--out", "x", "--set", "a.b="], 2, "", "cannot read the config"),
     ],
 )
 def test_what_is_typed_and_what_is_said(cli, tmp_path, monkeypatch, args, code, out, err):

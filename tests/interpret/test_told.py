@@ -8,6 +8,7 @@ from diffspeak.adapter import Adapter, Calibration, Calibrations
 from diffspeak.adapter.calibrated import GAINED
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.interpret import NOTHING_FOUND, Description, Interpreter
+from diffspeak.interpret.interpreter import NO_NUMBERS
 from diffspeak.lora import LowRank
 from diffspeak.models import Decoding
 from tests.toys import base_diff
@@ -68,8 +69,22 @@ def test_of_what_gives_no_numbers_no_probability_is_told(base):
     nan = {name: LowRank(c.A * math.nan, c.B) for name, c in base_diff(base).items()}
     broken, whole = described(base, adapter_of(base, 0.9), [Finetune("nan", diff=nan), NOTHING])
     assert math.isnan(broken.lift) and (broken.probability, broken.found) == (None, None)
-    assert broken.told == broken.text
+    assert not broken.finite and broken.told == NO_NUMBERS
+    assert whole.finite
     assert whole.told == NOTHING_FOUND
+
+
+@pytest.mark.parametrize("size", [1e8, 1e19, 1e30, 3e38])
+def test_of_absurd_weights_nothing_is_told_and_their_neighbors_are_as_they_were(base, size):
+    """Numbers overflow to infinity, or to zeros behind a norm: no word is likelier than another."""
+    huge = {name: LowRank(c.A.sign(), c.B.sign() * size) for name, c in base_diff(base).items()}
+    others = some(base)
+    alone = described(base, adapter_of(base, 0.9), others)
+    *found, broken = described(base, adapter_of(base, 0.9), [*others, Finetune("x", diff=huge)])
+    assert [one.told for one in found] == [one.told for one in alone]
+    assert all(one.finite for one in found)
+    assert not broken.finite and broken.told == NO_NUMBERS
+    assert (broken.probability, broken.found) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,29 @@ def test_equal_runs_give_equal_bytes(tmp_path):
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"rank": 5, "settings": {"steps": 7}}, {"choices": {"threads": 1, "dtype": "bfloat16"}}],
+)
+def test_a_store_without_finetunes_is_begun_anew(tmp_path, changed):
+    """As one is left whose training failed, or was killed, before its first shard."""
+    other = replace(HEADER, **changed)
+    with create_or_resume(tmp_path, HEADER):
+        pass
+    with create_or_resume(tmp_path, other) as writer:
+        assert writer.header == other
+    assert open_store(tmp_path).header == other
+
+
+def test_once_it_holds_a_finetune_it_stays_what_it_is(tmp_path):
+    with create_or_resume(tmp_path, HEADER) as writer:
+        writer.write_shard([entry(1, failed="not finite")], {})
+    with pytest.raises(MismatchError, match="was made with other settings: rank"):
+        create_or_resume(tmp_path, replace(HEADER, rank=5)).__enter__()
+    with create_or_resume(tmp_path, replace(HEADER, choices={"dtype": "bfloat16"})) as writer:
+        assert writer.header == HEADER
+
+
 def test_resuming_keeps_the_choices_on_disk_and_goes_on(tmp_path):
     with create_or_resume(tmp_path, HEADER) as writer:
         writer.write_shard([entry(0)], factors([0]))

@@ -237,6 +237,18 @@ def test_other_settings_are_refused(files, tmp_path, whole, change, named):
     assert not pen.asked and contents(tmp_path / "whole") == whole
 
 
+@pytest.mark.parametrize("torn", [None, b"", b'{"topic":"'])
+def test_settings_with_which_nothing_was_written_do_not_count(files, tmp_path, torn):
+    """As a writer leaves them who could not be reached, or was another one than meant."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "corpus.json").write_text('{"writer": "nobody", "tokens": 3}')
+    if torn is not None:
+        (tmp_path / "out" / "written.jsonl").write_bytes(torn)
+    made = write_corpus(Pen(), *files, tmp_path / "out", CorpusConfig(batch=8, tries=3))
+    assert made.written
+    assert json.loads((tmp_path / "out" / "corpus.json").read_text())["writer"] == Pen.name
+
+
 @pytest.mark.parametrize("what", ["writer", "question"])
 def test_another_writer_or_question_is_refused(files, tmp_path, whole, what):
     pen = Pen()

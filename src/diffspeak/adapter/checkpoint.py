@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, MismatchError
 from diffspeak.files import atomic_path, failed_write, parse_json
 from diffspeak.runs import differences
-from diffspeak.store import system_errors
+from diffspeak.store import TensorFile, system_errors
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 # Our temporary files, and those that safetensors makes while it writes.
@@ -70,7 +69,7 @@ def load_checkpoint(
         return 0
     try:
         step, made_with, tensors = _read(path)
-    except (SafetensorError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise _unreadable(path, error) from error
     named = differences(made_with, json.loads(settings))
     if named:
@@ -97,13 +96,11 @@ def load_checkpoint(
 
 def _read(path: Path) -> tuple[int, dict[str, Any], dict[str, Tensor]]:
     """Steps done, settings and tensors; a ValueError says what is missing."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    step, settings = metadata.get("step", ""), parse_json(metadata.get("settings", ""))
+    file = TensorFile(path)
+    step, settings = file.metadata.get("step", ""), parse_json(file.metadata.get("settings", ""))
     if not step.isdecimal() or not isinstance(settings, dict):
         raise ValueError("it does not say its step and settings")
-    return int(step), settings, tensors
+    return int(step), settings, {name: file.read(name) for name in file.names}
 
 
 def _shapes(parameters: Mapping[str, Tensor]) -> dict[str, torch.Size]:

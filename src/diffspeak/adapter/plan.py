@@ -50,6 +50,11 @@ class Plan:
         rng = random.Random(seed_of("question", self.config.seed, step))  # noqa: S311
         return [(self.examples[i], rng.choice(self.examples[i].questions)) for i in chosen]
 
+    def seen(self, done: int, count: int) -> list[Example]:
+        """The examples of the last so many steps of those that are done."""
+        steps = range(max(0, done - count), done)
+        return [example for step in steps for example, _ in self.batch(step)]
+
     def thinned(self, finetune: Finetune, step: int) -> Finetune:
         """The finetune without the changes of some modules, at least one of which stays.
 

@@ -29,7 +29,7 @@ from diffspeak.adapter.examples import (
 )
 from diffspeak.adapter.plan import Plan
 from diffspeak.adapter.saved import CARD, Adapter, load_adapter, save_adapter
-from diffspeak.adapter.validate import Validation, validate
+from diffspeak.adapter.validate import Validation, validate, why_not_finite
 from diffspeak.errors import DiffspeakError, MismatchError
 from diffspeak.files import canonical_json, exclusive, make_folder
 from diffspeak.finetunes import groups, put_on
@@ -50,6 +50,8 @@ from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
 
 STAGE, CHECKPOINT = "adapter", "checkpoint.safetensors"
+TOLD = 10
+"""Steps after which the loss is told."""
 SHOWN = 3
 """Examples told after each validation."""
 HEALTH = 24
@@ -146,13 +148,17 @@ class _Training:
         for step in range(start, self.steps):
             loss = self._step(step)
             done = step + 1
-            if done % 10 == 0 or done == self.steps:
+            saves = done % self.config.save_every == 0 or done == self.steps
+            if (done % TOLD == 0 or saves) and not loss.isfinite():
+                seen = self.plan.seen(done, TOLD)
+                raise why_not_finite(self.base, self.attachment, seen, self.finetunes, done)
+            if done % TOLD == 0 or done == self.steps:
                 self.reporter.log(self.stage, done, loss=loss.item())
                 rate = (done - start) * self.config.batch / (time.monotonic() - began)
                 self.reporter.advance(0, loss=loss.item(), finetunes_per_second=rate)
             if self.plan.validates(done) and done < self.steps:
                 self._validate(done)
-            if done % self.config.save_every == 0 or done == self.steps:
+            if saves:
                 save_checkpoint(path, self.parameters, self.optimizer, done, self.settings)
             self.reporter.advance()
         adapter = self._result()

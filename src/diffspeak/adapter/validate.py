@@ -1,10 +1,15 @@
-"""Let the adapter describe finetunes whose label is known: loss, exact rate, examples."""
+"""Let the adapter describe finetunes whose label is known: loss, exact rate, examples.
 
+Where there is no loss, tells why.
+"""
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffspeak.adapter.ask import ask, mean_logprobs
 from diffspeak.adapter.examples import Example, Finetunes
+from diffspeak.errors import DiffspeakError
 from diffspeak.lora import Attachment
 from diffspeak.models import Base, Decoding
 from diffspeak.text.mentions import same
@@ -50,3 +55,35 @@ def validate(
         pairs += [(example.label, a.text) for example, a in zip(part, answers, strict=True)]
     exact = sum(same(label, text) for label, text in pairs) / len(pairs)
     return Validation(sum(losses) / len(losses), exact, pairs)
+
+
+def why_not_finite(
+    base: Base, attachment: Attachment, examples: Sequence[Example], finetunes: Finetunes, step: int
+) -> DiffspeakError:
+    """The error for a training loss that is not finite: finetunes that overflow, or the training.
+
+    Args:
+        base: Carries the attachment.
+        attachment: With the adapter, which is switched off for this.
+        examples: That the training saw last.
+        finetunes: Theirs.
+        step: At which it was noticed.
+    """
+    sick = []
+    for example in dict.fromkeys(examples):
+        told = base.chat.with_answer((Message("user", "?"),), example.label, learn_end=True)
+        finetune = finetunes.read(example)
+        with attachment.off(adapter=True):
+            (value,) = mean_logprobs(base, attachment, [finetune], [told])
+        if not math.isfinite(value):
+            sick.append(f"{finetunes.stores[example.store].source}#{example.id}")
+    if sick:
+        more = f" and {len(sick) - 1} more" if len(sick) > 1 else ""
+        return DiffspeakError(
+            f"{sick[0]}{more} gives no finite numbers on this base (they overflow), so nothing can "
+            "be learned from it: train on a store without it"
+        )
+    return DiffspeakError(
+        f"the adapter's training diverged (at step {step} its loss is not finite); lower "
+        "adapter.learning_rate and train it in another folder"
+    )

@@ -48,13 +48,15 @@ def check_out(out: Path, of: str) -> None:
         raise UsageError(f"{out} cannot be written: give a local folder and upload it later")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} stands where a folder was expected: give another --out")
-    if not out.exists() or not any(not path.name.startswith(".") for path in out.iterdir()):
+    shown = {name for name in _names(out) if not name.startswith(".")}
+    if not shown:
         return
     if not (out / MARK).is_file():
         raise UsageError(f"{out} is not empty and holds no audit: give another folder with --out")
     content = read_json(out / MARK)
     before = content.get("of") if isinstance(content, dict) else None
-    if before != of:
+    # A mark alone is what a call leaves that was killed before anything was audited.
+    if before != of and shown != {MARK}:
         raise UsageError(
             f"{out} holds audits of {before}, and these are of {of}: give another folder with --out"
         )

@@ -1,5 +1,8 @@
 """Audits of many finetunes: each has its pages as soon as it is done, and one broken stops none.
 
+Whatever is raised while a finetune is read or audited is a result of that one finetune; only what
+keeps pages from being written ends the others, too.
+
 Takes an auditor and targets, gives an audit or an error for each, and writes pages. What was
 audited before, with the same settings and from the same content, is not audited again.
 """
@@ -19,7 +22,7 @@ from diffspeak.audit.kept import PAGE, held, keep, kept, safe_names
 from diffspeak.audit.pages import write_audit, write_overview
 from diffspeak.audit.result import About, Audit, Unread
 from diffspeak.audit.targets import Target, Targets
-from diffspeak.errors import DiffspeakError
+from diffspeak.errors import DiffspeakError, reason_of
 from diffspeak.evaluate.methods.asking import check_finetunes
 from diffspeak.files import canonical_json, make_folder, sha256
 from diffspeak.finetunes import Finetune
@@ -116,12 +119,14 @@ class _Work:
         audits = self._auditor.stream(unaudited)
         while True:
             try:
-                audit = next(audits, None)
-            except DiffspeakError:
-                # Which of those that were read ahead it was, each tells when it is alone.
-                while self._reads:
-                    read = self._reads.popleft()
-                    self._found[read.place] = self._alone(read)
+                audit, failed = next(audits, None), False
+            except Exception:
+                if not self._reads:
+                    raise
+                audit, failed = None, True
+            # The error is gone by now, and with it the memory that it held.
+            if failed:
+                self._apart()
                 audits = self._auditor.stream(unaudited)
                 continue
             if audit is not None:
@@ -152,24 +157,35 @@ class _Work:
             check_finetunes(self._auditor.base, [finetune])
             made_of = canonical_json([target.name, content_of(finetune), self._with])
             return _Read(place, finetune, sha256(made_of.encode()))
-        except DiffspeakError as error:
-            return Unread(target.name, str(error))
         except Exception as error:
             # A stranger's file may break what reads it in ways that nobody thought of; that must
             # not keep the others from being audited.
-            return Unread(target.name, f"it cannot be read ({type(error).__name__}: {error})")
+            return Unread(target.name, reason_of(error, "it cannot be read"))
+
+    def _apart(self) -> None:
+        """Audit those that were read ahead one by one: which of them it was, each tells alone."""
+        while self._reads:
+            read = self._reads.popleft()
+            self._found[read.place] = self._alone(read)
 
     def _alone(self, read: _Read) -> Result:
         try:
             audit = self._auditor.audit(read.finetune)
-        except DiffspeakError as error:
-            return Unread(read.finetune.name, str(error))
+        except Exception as error:
+            # Out of memory, a matrix without a decomposition: it ends this one's audit alone.
+            return Unread(read.finetune.name, reason_of(error, "its audit failed"))
         return self._written(read, audit)
 
-    def _written(self, read: _Read, audit: Audit) -> Audit:
+    def _written(self, read: _Read, audit: Audit) -> Result:
         folder = self._folders[read.place]
         make_folder(folder)
-        write_audit(audit, self._about, folder)
+        try:
+            write_audit(audit, self._about, folder)
+        except (DiffspeakError, OSError):
+            # A full disk is nothing that this finetune did.
+            raise
+        except Exception as error:
+            return Unread(read.finetune.name, reason_of(error, "its page could not be made"))
         keep(folder, read.made_of)
         return audit
 

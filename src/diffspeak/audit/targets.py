@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from diffspeak.audit.kept import is_for_audits
-from diffspeak.errors import UsageError
+from diffspeak.errors import DiffspeakError, UsageError, reason_of
 from diffspeak.finetunes import Finetune, Source, open_source
 from diffspeak.finetunes.places import locate
 from diffspeak.finetunes.recognize import finetunes_within, holds_finetune, holds_tensors
@@ -122,13 +122,13 @@ def _deeper(name: str, folder: Path | None) -> str:
 
 def _holds_one(path: Path) -> bool:
     """Whether something looks like a finetune, or several, by the files that are there."""
-    with suppress(PermissionError):
+    with suppress(OSError):
         return holds_finetune(path)
     return False
 
 
 def _is_ours(path: Path) -> bool:
-    with suppress(PermissionError):
+    with suppress(OSError):
         return is_for_audits(path)
     return False
 
@@ -155,14 +155,17 @@ def _targets(name: str, child: Path, opener: "_Opener") -> Iterator[Target]:
         keys = list(opener.opened(child).keys)
     except Exception as error:
         # Whatever a stranger's file does to its reader, the others are audited.
-        yield Target(own, child.name, partial(_refuse, error))
+        # An error of its own, for that one may hold all that the file holds.
+        kind = type(error) if isinstance(error, DiffspeakError) else DiffspeakError
+        told = kind(reason_of(error, "it cannot be read"))
+        yield Target(own, child.name, partial(_refuse, told))
         return
     for key in keys:
         end = f"#{key}" if key else ""
         yield Target(own + end, child.name + end, partial(opener.read, child, key))
 
 
-def _refuse(error: Exception, base: Base) -> NoReturn:
+def _refuse(error: DiffspeakError, base: Base) -> NoReturn:
     del base
     raise error
 

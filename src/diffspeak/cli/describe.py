@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from diffspeak.cli.base_and_adapter import (
 )
 from diffspeak.cli.described import facts_of, print_described, tell_failed, tell_notes
 from diffspeak.cli.facts import Facts, to_json
+from diffspeak.cli.left_out import LeftOut
 from diffspeak.cli.options import (
     Device,
     DeviceMap,
@@ -29,8 +31,7 @@ from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
-    from diffspeak.finetunes import Finetune, Source
-    from diffspeak.models import Base
+    from diffspeak.finetunes import Finetune
 
 HELP = """Say what a finetune was taught.
 
@@ -105,16 +106,18 @@ def describe(
     if "#" not in finetune:
         tell_failed(context.obj, source, part)
     loaded, trained = base_and_adapter(adapter, ours, base, question, source, how)
-    labels: dict[str, str | None] = {}
+    left = LeftOut(context.obj, len(source.keys))
     with Interpreter(loaded, trained) as interpreter:
-        noted = _noting(context.obj, source, loaded, labels)
+        noted = _noting(context.obj, left.read(source, loaded))
         decoding = Decoding(tokens, temperature)
-        described = interpreter.stream(noted, question, decoding, seed=seed)
+        ask = partial(interpreter.describe, question=question, decoding=decoding, seed=seed)
+        described = left.worked(noted, decoding.batch_size, ask, lambda told: told.finite)
         calibrated = trained.calibrations.describe is not None
-        facts = (facts_of(one, labels[one.finetune], calibrated) for one in described)
+        facts = (facts_of(told, one.label, calibrated) for one, told in described)
         rows = _told(context.obj, facts, len(source.keys), as_json)
-    if not as_json:
+    if rows and not as_json:
         print_described(context.obj, rows)
+    left.end()
 
 
 def _check(question: str | None, temperature: float) -> None:
@@ -125,13 +128,9 @@ def _check(question: str | None, temperature: float) -> None:
         raise UsageError(f"--temperature {temperature}: expected a finite number")
 
 
-def _noting(
-    session: Session, source: "Source", base: "Base", labels: dict[str, str | None]
-) -> "Iterator[Finetune]":
-    """Read finetunes one after the other, keeping their labels, which the adapter is not to see."""
-    for key in source.keys:
-        finetune = source.read(key, base)
-        labels[finetune.name] = finetune.label
+def _noting(session: Session, finetunes: "Iterator[Finetune]") -> "Iterator[Finetune]":
+    """Say of each finetune what a person should know about how it was read."""
+    for finetune in finetunes:
         tell_notes(session, finetune)
         yield finetune
 

@@ -8,13 +8,10 @@ import sys
 import traceback
 from contextlib import suppress
 
-from diffspeak.errors import DiffspeakError
+from diffspeak.errors import DiffspeakError, shortened
 
 STOPPED = 130
 """What shells give a program that was interrupted: 128 and the signal's number."""
-
-_LONGEST = 400
-"""Characters of an unexpected error's message that are shown."""
 
 
 def report(error: BaseException, *, debug: bool) -> int:
@@ -52,10 +49,8 @@ def _explained(error: BaseException, debug: bool) -> tuple[str, int]:
         return _usage(error)
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return "a path begins with ~ and names no user's home: write it out", 2
-    text = " ".join(str(error).split())
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     more = "" if debug else "; run again with --debug to see where"
-    return f"unexpected {type(error).__name__}: {text}{more}", 1
+    return f"unexpected {type(error).__name__}: {shortened(error)}{more}", 1
 
 
 def _usage(error: BaseException) -> tuple[str, int]:

@@ -3,18 +3,25 @@
 Takes a folder and the resolved config, gives a reporter. Knows nothing of what the stage does.
 """
 
+import os
 import re
+import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from diffspeak.cli.reporter import TerminalReporter
 from diffspeak.cli.session import Session
-from diffspeak.errors import UsageError
+from diffspeak.errors import MismatchError, UsageError
+from diffspeak.files import exclusive, read_json
 from diffspeak.progress import Reporter
-from diffspeak.runs import CONFIG, METRICS, VERSIONS, Run, plot_losses, read_metrics
-from diffspeak.study.bases import CHOICES
+from diffspeak.runs import CONFIG, LOCK, METRICS, VERSIONS, Run, plot_losses, read_metrics
+from diffspeak.store.layout import MANIFEST, shard_numbers
+from diffspeak.study.bases import CHOICES, SMALL
+
+ABOUT = frozenset({CONFIG, VERSIONS, METRICS, CHOICES})
+"""What a call writes about itself before it makes anything."""
 
 
 @contextmanager
@@ -23,8 +30,8 @@ def stage(
 ) -> Iterator[Reporter]:
     """Hold a run's folder while a stage works in it; draw its losses when it is done.
 
-    A call that failed before it made anything leaves no config behind, so that the mended
-    command, with another config, is not refused.
+    A call that failed before it made anything leaves no config behind, and one that was killed
+    leaves one that does not count: the mended command, with another config, is not refused.
 
     Args:
         session: Where to write.
@@ -40,7 +47,13 @@ def stage(
     if re.match(r"\w+:/", str(folder)):
         raise UsageError(f"{folder} cannot be written: give a local folder and upload it later")
     before = _names(folder)
-    with Run(folder, config, free) as run:
+    with ExitStack() as held:
+        try:
+            run = held.enter_context(Run(folder, config, free))
+        except MismatchError:
+            if not _cleared(folder):
+                raise
+            run = held.enter_context(Run(folder, config, free))
         try:
             with TerminalReporter(session, run) as reporter:
                 yield reporter
@@ -51,11 +64,46 @@ def stage(
             plot_losses(folder)
 
 
+def _cleared(folder: Path) -> bool:
+    """Take a config back with which nothing was made; false where something was."""
+    with exclusive(folder / LOCK):
+        if not _nothing_made(folder):
+            return False
+        for name in ABOUT:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / SMALL, ignore_errors=True)
+    return True
+
+
+def _nothing_made(folder: Path) -> bool:
+    """Whether all that a run's folder holds was written before anything was made."""
+    if not all((folder / name).is_file() for name in (CONFIG, VERSIONS, METRICS)):
+        return False
+    found = read_json(folder / CONFIG)
+    base = found.get("base") if isinstance(found, dict) else None
+    small = SMALL if isinstance(base, dict) and base.get("shrink") else None
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        if here == folder and small in folders:
+            folders.remove(small)
+        shown = [name for name in names if not name.startswith(".")]
+        if any(_is_result(here, name) for name in shown):
+            return False
+        if any((here / name).is_symlink() for name in folders):
+            return False
+    return not read_metrics(folder)
+
+
+def _is_result(place: Path, name: str) -> bool:
+    if name == MANIFEST:
+        return bool(shard_numbers(_names(place)))
+    return name not in ABOUT
+
+
 def _withdraw(folder: Path, before: set[str]) -> None:
     """Remove what this call wrote about itself, if it made nothing else."""
     made = {name for name in _names(folder) - before if not name.startswith(".")}
-    about = {CONFIG, VERSIONS, METRICS, CHOICES}
-    if made <= about and not read_metrics(folder):
+    if made <= ABOUT and not read_metrics(folder):
         for name in made:
             (folder / name).unlink()
 

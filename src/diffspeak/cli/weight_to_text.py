@@ -1,7 +1,7 @@
 """`diffspeak weight-to-text`: learn to read finetunes off their weights, and read some."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -9,6 +9,7 @@ import typer
 
 from diffspeak.cli.described import print_described, tell_failed, tell_notes
 from diffspeak.cli.facts import Facts, to_json
+from diffspeak.cli.left_out import LeftOut
 from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
@@ -116,9 +117,7 @@ def weight_to_text(
         from diffspeak.finetunes import open_source
 
         found = [open_source(name, **choice) for name in source]
-        rows = _read(context.obj, _method(projection, base, how, tokens), found, as_json)
-        if not as_json:
-            print_described(context.obj, rows)
+        _read(context.obj, _method(projection, base, how, tokens), found, as_json)
 
 
 def _refuse(options: Mapping[str, Any], use: str) -> None:
@@ -222,44 +221,44 @@ def _method(folder: Path, base: str | None, how: Mapping[str, str], tokens: int)
 
 def _read(
     session: Session, method: "WeightToText", sources: "Sequence[Source]", as_json: bool
-) -> list[Facts]:
+) -> None:
     """What the base reads in finetunes, some at a time; written at once if JSON is wanted."""
     from diffspeak.cli.reporter import TerminalReporter
 
     rows: list[Facts] = []
     count = sum(len(source.keys) for source in sources)
+    left = LeftOut(session, count)
+    read = _opened(session, sources, left, method)
     with TerminalReporter(session) as reporter:
         if count > 1:
             reporter.begin("weight-to-text", count, "finetunes")
-        for part in _parts(_opened(session, sources, method), method.decoding.batch_size):
-            for finetune, answer in zip(part, method.answers(part), strict=True):
-                row = {
-                    "finetune": finetune.name,
-                    "description": answer.text,
-                    "mean_logprob": answer.mean_logprob,
-                    "label": finetune.label,
-                }
-                rows.append(row)
-                if as_json:
-                    typer.echo(to_json(row))
-            reporter.advance(len(part))
+        size, answers = method.decoding.batch_size, method.answers
+        for finetune, answer in left.worked(
+            read, size, answers, lambda a: isfinite(a.mean_logprob)
+        ):
+            row = {
+                "finetune": finetune.name,
+                "description": answer.text,
+                "mean_logprob": answer.mean_logprob,
+                "label": finetune.label,
+            }
+            rows.append(row)
+            if as_json:
+                typer.echo(to_json(row))
+            reporter.advance()
         reporter.end()
-    return rows
+    if rows and not as_json:
+        print_described(session, rows)
+    left.end()
 
 
 def _opened(
-    session: Session, sources: "Iterable[Source]", method: "WeightToText"
+    session: Session, sources: "Iterable[Source]", left: LeftOut, method: "WeightToText"
 ) -> "Iterator[Finetune]":
     """Read finetunes one after the other, saying what is left out and what they note."""
     for source in sources:
         if "#" not in source.name:
             tell_failed(session, source)
-        for key in source.keys:
-            finetune = source.read(key, method.base)
+        for finetune in left.read(source, method.base):
             tell_notes(session, finetune)
             yield finetune
-
-
-def _parts(finetunes: "Iterator[Finetune]", size: int) -> "Iterator[list[Finetune]]":
-    while part := list(islice(finetunes, size)):
-        yield part

@@ -21,6 +21,12 @@ from diffspeak.text.seeds import seed_of
 NOTHING_FOUND = "nothing found"
 """What is told in place of a guess."""
 
+NO_NUMBERS = "no finite numbers"
+"""What is told in place of words that were chosen among numbers that are none."""
+
+ALIKE = 1e-5
+"""Nats a token: so near to the logarithm of the vocabulary's size no model comes that computes."""
+
 
 class Description(NamedTuple):
     """What the adapter says of one finetune.
@@ -51,8 +57,15 @@ class Description(NamedTuple):
         return gained(self.mean_logprob, self.lift)
 
     @property
+    def finite(self) -> bool:
+        """Whether base, finetune and adapter gave numbers, without which the text is none."""
+        return math.isfinite(self.mean_logprob) and math.isfinite(self.lift)
+
+    @property
     def told(self) -> str:
         """The description, or `NOTHING_FOUND` where the calibration says that it is a guess."""
+        if not self.finite:
+            return NO_NUMBERS
         return NOTHING_FOUND if self.found is False else self.text
 
 
@@ -145,16 +158,26 @@ class Interpreter:
         prompts = [prompt] * len(finetunes)
         seeds = [seed_of("describe", seed, finetune.name) for finetune in finetunes]
         answers = ask(self.base, self.attachment, finetunes, prompts, decoding, seeds)
+        own = [self._sure(answer) for answer in answers]
         without = self._without_finetune(prompt, answers)
         return [
-            self._judged(Description(f.name, a.text, a.mean_logprob, a.mean_logprob - w, question))
-            for f, a, w in zip(finetunes, answers, without, strict=True)
+            self._judged(Description(f.name, a.text, o, o - w, question))
+            for f, a, o, w in zip(finetunes, answers, own, without, strict=True)
         ]
+
+    def _sure(self, answer: Answer) -> float:
+        """An answer's mean log-probability; NaN where every token was as likely as any other.
+
+        Numbers that overflow inside of a model may come out of a norm as zeros.
+        """
+        vocabulary = self.base.model.config.get_text_config(decoder=True).vocab_size
+        dead = abs(answer.mean_logprob + math.log(vocabulary)) < ALIKE
+        return math.nan if dead else answer.mean_logprob
 
     def _judged(self, one: Description) -> Description:
         """A description with what the adapter's calibration says of it."""
         calibration = self.adapter.calibrations.describe
-        known = one.question in self.adapter.questions and math.isfinite(one.lift)
+        known = one.question in self.adapter.questions and one.finite
         if calibration is None or not known:
             return one
         probability = calibration.probability({GAINED: one.gained})

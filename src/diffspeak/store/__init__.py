@@ -2,7 +2,7 @@
 
 from diffspeak.store.layout import Entry, NewEntry, StoreHeader
 from diffspeak.store.reader import Store, open_store
-from diffspeak.store.tensors import system_errors
+from diffspeak.store.tensors import TensorFile, system_errors
 from diffspeak.store.writer import StoreWriter, create_or_resume
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Store",
     "StoreHeader",
     "StoreWriter",
+    "TensorFile",
     "create_or_resume",
     "open_store",
     "system_errors",

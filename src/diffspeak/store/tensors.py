@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from diffspeak.files import canonical_json, parse_json, sha256
+from diffspeak.files import canonical_json, open_file, parse_json, sha256
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -62,17 +62,17 @@ def header_sum(path: Path) -> str:
     Raises:
         ValueError: The file is too short to hold its header.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         size = file.read(8)
         length = int.from_bytes(size, "little")
-        if len(size) < 8 or length > path.stat().st_size - 8:
+        if len(size) < 8 or length > os.fstat(file.fileno()).st_size - 8:
             raise ValueError("it is cut off")
         return sha256(size, file.read(length))
 
 
 def file_sum(path: Path) -> str:
     """SHA-256 of a whole file, read piece by piece."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -87,16 +87,61 @@ def factors_sum(factors: Factors) -> str:
     return digest.hexdigest()
 
 
+class TensorFile:
+    """A safetensors file, whose tensors are read when they are asked for, by calls of the system.
+
+    Never by mapping the file: the system ends a process that looks at a part of a mapped file
+    which another process has cut off.
+
+    Attributes:
+        names: Of its tensors.
+        metadata: Texts by name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read and check the header: every tensor lies in the file, and none over another.
+
+        Raises:
+            ValueError: It is cut off or no safetensors file.
+            OSError: It is missing or cannot be read.
+        """
+        # A pipe would be waited for.
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a file")
+        with _faults_told():
+            self._file: Any = safe_open(path, framework="pt", backend="pread")
+        self.names: list[str] = self._file.keys()
+        self.metadata: dict[str, str] = self._file.metadata() or {}
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, in memory of its own.
+
+        Raises:
+            ValueError: The file was cut off since it was opened, or holds no such tensor.
+        """
+        with _faults_told():
+            tensor: Tensor = self._file.get_tensor(name)
+        return tensor
+
+
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """Within this context what is raised for a faulty file, an absurd shape too, is ValueError."""
+    try:
+        yield
+    except (SafetensorError, TypeError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
 def load_full(path: Path) -> dict[str, Tensor]:
     """All tensors of a file.
 
     Raises:
         ValueError: It is not a safetensors file.
+        OSError: It is missing or cannot be read.
     """
-    try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
+    file = TensorFile(path)
+    return {name: file.read(name) for name in file.names}
 
 
 class ShardTensors:
@@ -115,12 +160,8 @@ class ShardTensors:
         """
         self._path = path
         self.header = header_sum(path)
-        try:
-            with safe_open(path, framework="pt") as checked:
-                names = sorted(key[:-2] for key in checked.keys() if key.endswith(".A"))  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(str(error)) from error
-        with path.open("rb") as file:
+        names = sorted(key[:-2] for key in TensorFile(path).names if key.endswith(".A"))
+        with open_file(path) as file:
             size = int.from_bytes(file.read(8), "little")
             header = parse_json(file.read(size))
         try:
@@ -138,7 +179,7 @@ class ShardTensors:
             ValueError: The file holds no such row.
             OSError: It cannot be read.
         """
-        with self._path.open("rb", buffering=0) as file:
+        with open_file(self._path) as file:
             place = file.fileno()
             return {
                 name: (a.read(place, row), b.read(place, row))

@@ -52,6 +52,8 @@ _TEMPORARY = re.compile(r"\.(store\.json|shard-.*)\.[0-9a-f]{8}\.tmp|\.tmp[0-9A-
 def create_or_resume(path: str | Path, header: StoreHeader) -> Iterator["StoreWriter"]:
     """Start a store, or go on with one that was started with the same settings.
 
+    One that was started with others, but holds no finetune yet, is started anew.
+
     Args:
         path: A local folder; made if missing.
         header: What the finetunes have in common. Its `choices` are written at the first start;
@@ -77,11 +79,11 @@ def _opened(folder: Path, header: StoreHeader) -> "StoreWriter":
     place = Place(str(folder))
     names = place.names()
     shards = shard_numbers(names)
-    if MANIFEST not in names:
-        if shards:
-            raise CorruptFileError(
-                f"{folder} holds shards but no {MANIFEST}: restore that file, or use another folder"
-            )
+    if MANIFEST not in names and shards:
+        raise CorruptFileError(
+            f"{folder} holds shards but no {MANIFEST}: restore that file, or use another folder"
+        )
+    if MANIFEST not in names or not shards and _is_other(read_header(place), header):
         write_text(folder / MANIFEST, format_header(header))
     header = _agreed(place, header)
     _sweep(folder)
@@ -103,6 +105,15 @@ def _agreed(place: Place, header: StoreHeader) -> StoreHeader:
         )
     return found
 
+
+def _is_other(found: StoreHeader, header: StoreHeader) -> bool:
+    """Whether a store, begun but still without a finetune, was begun as another one."""
+    chosen = [{key: one.choices.get(key) for key in _WHERE} for one in (found, header)]
+    return _settled(found) != _settled(header) or chosen[0] != chosen[1]
+
+
+_WHERE = ("device", "dtype", "attention")
+"""Choices with which a base has to be loaded to go on."""
 
 _HOW = ("max_tokens", "checkpointing")
 """Settings that decide memory and time and change a finetune by rounding only: a run may go on

@@ -214,8 +214,9 @@ def _tasks(
 
 
 def _agree(folder: Path, settings: dict[str, Any]) -> None:
-    path = folder / SETTINGS
-    if not path.exists():
+    path, written = folder / SETTINGS, folder / WRITTEN
+    # Settings with which nothing was written do not count.
+    if not path.exists() or not (written.exists() and whole_lines(written)):
         write_json(path, settings)
         return
     found = read_json(path)

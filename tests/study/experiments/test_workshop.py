@@ -61,3 +61,21 @@ def test_where_nobody_knows_it_is_an_error(shop, row, said):
     config = experiment(row)
     with pytest.raises(UsageError, match=said):
         shop.question(config, config.rows[0])
+
+
+@pytest.mark.parametrize(("kind", "name"), [("adapter", "both"), ("store", "topics")])
+def test_a_link_in_the_run_does_not_lead_out_of_it(shop, tmp_path, monkeypatch, kind, name):
+    """Neither a store nor an adapter is made where somebody's link points."""
+    away = tmp_path.parent / f"{tmp_path.name}-away"
+    away.mkdir()
+    for folder, link in (("stores", "topics"), ("adapters", "both-seed-0")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / link).symlink_to(away)
+    config = experiment({"test": "topics", "adapter": "both"})
+    if kind == "store":
+        shop._stores.clear()
+        behavior = SimpleNamespace(items=lambda: [SimpleNamespace(split="train")])
+        monkeypatch.setattr(shop, "behavior", lambda *_: behavior)
+    with pytest.raises(UsageError, match=f"{name}.* leads out of"):
+        getattr(shop, kind)(config, name, *([0] if kind == "adapter" else []))
+    assert not any(away.iterdir())

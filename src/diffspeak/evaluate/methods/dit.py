@@ -40,7 +40,10 @@ class DIT:
         with Interpreter(self.base, self.adapter) as interpreter:
             told = interpreter.describe(finetunes, self.question, self.decoding)
         return [
-            Guess(d.text, (f"{d.mean_logprob:.2f} nats/token, lift {d.lift:+.2f}",)) for d in told
+            Guess(d.text, (f"{d.mean_logprob:.2f} nats/token, lift {d.lift:+.2f}",))
+            if d.finite
+            else Guess(None, (d.told,))
+            for d in told
         ]
 
 

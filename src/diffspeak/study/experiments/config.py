@@ -14,6 +14,7 @@ from diffspeak.diffs import DiffConfig
 from diffspeak.evaluate.methods import WeightToTextConfig
 from diffspeak.evaluate.published import is_published
 from diffspeak.study.config import BaseConfig, ItemsConfig
+from diffspeak.study.inside import fault_of
 
 MethodName = Literal[
     "dit",
@@ -146,8 +147,9 @@ class ExperimentConfig(_Section):
     tokens: PositiveInt = Field(default=32, description="longest guess")
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> "ExperimentConfig":
-        faults = [
+    def _names_are_good(self) -> "ExperimentConfig":
+        faults = [f"{table}: {name!r} {fault}" for table, name, fault in self._bad_names()]
+        faults += [
             f"{place} names the store '{name}', which is none of {', '.join(self.stores)}"
             for place, name in self._stores_named()
             if name not in self.stores
@@ -156,6 +158,13 @@ class ExperimentConfig(_Section):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _bad_names(self) -> list[tuple[str, str, str]]:
+        """Names that could not be folders in a run: where each stands, and why."""
+        named = [("stores", name) for name in self.stores]
+        named += [("adapters", name) for name in self.adapters]
+        named += [("projections", name) for name in self.projections]
+        return [(table, name, why) for table, name in named if (why := fault_of(name))]
 
     def _stores_named(self) -> list[tuple[str, str]]:
         named = [(f"row '{row.name}'", row.test) for row in self.rows]

@@ -20,6 +20,7 @@ from diffspeak.evaluate.tables import markdown_table
 from diffspeak.files import canonical_json, make_folder, write_json, write_text
 from diffspeak.study.experiments.config import ExperimentConfig, RowConfig
 from diffspeak.study.experiments.figures import draw
+from diffspeak.study.inside import inside
 
 TABLE, GUESSES, FIGURE = "table", "guesses.jsonl", "figure.png"
 CLOSE = 4.0
@@ -93,7 +94,7 @@ def write_outcome(folder: Path, experiment: ExperimentConfig, outcome: Outcome) 
         experiment: What was run.
         outcome: What came out.
     """
-    own = folder / experiment.name
+    own = inside(folder, experiment.name)
     make_folder(own)
     lines = [{"row": t.row.name, **asdict(one)} for t in outcome.told for one in t.every]
     write_text(own / GUESSES, "".join(canonical_json(line) + "\n" for line in lines))

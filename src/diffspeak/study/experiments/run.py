@@ -21,6 +21,7 @@ from diffspeak.study.experiments.helpers import Helpers
 from diffspeak.study.experiments.methods import Wanted, make_method
 from diffspeak.study.experiments.outcome import Outcome, Told, write_outcome
 from diffspeak.study.experiments.workshop import Workshop
+from diffspeak.study.inside import inside
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def _guesses(
     method = make_method(Wanted(workshop, helpers, experiment, row, seed))
     workshop.reporter.say(f"{row.name}: {method.name} on {len(finetunes)} finetunes of {row.test}")
     return kept_guesses(
-        workshop.folder / "guesses" / f"{name}-{short}.json", method, finetunes, made_with
+        inside(workshop.folder, "guesses", f"{name}-{short}.json"), method, finetunes, made_with
     )
 
 

@@ -22,6 +22,7 @@ from diffspeak.study.experiments.config import (
     RowConfig,
     TrainedConfig,
 )
+from diffspeak.study.inside import inside
 
 FIRES = "fires_triggered"
 EVERY = (0.0, 1.0)
@@ -54,7 +55,7 @@ class Workshop:
                 behavior,
                 wanted.items.choose(behavior.items()),
                 wanted.diffs,
-                self.folder / "stores" / name,
+                inside(self.folder, "stores", name),
                 self.reporter,
                 processes=None if wanted.diffs.parameters == "lora" else 1,
             )
@@ -148,4 +149,4 @@ class Workshop:
 
     def _place(self, kind: str, name: str, seed: int) -> Path:
         self.reporter.say(f"{kind[:-1]} {name}, seed {seed}")
-        return self.folder / kind / f"{name}-seed-{seed}"
+        return inside(self.folder, kind, f"{name}-seed-{seed}")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffspeak.errors import MismatchError, UsageError
+from diffspeak.errors import DiffspeakError, MismatchError, UsageError
 from diffspeak.evaluate.methods.weight_to_text import WeightToTextConfig
 from diffspeak.evaluate.methods.weight_to_text.projection import (
     fresh,
@@ -101,6 +101,13 @@ def test_sizes_are_those_of_the_dense_changes(base):
     norms = torch.stack([f.diff[name].dense().norm() for f in finetunes])
     assert torch.allclose(tensors[f"{name}|size"], norms.square().mean().sqrt(), rtol=1e-4)
     assert not any(name.endswith("|size") or name == "unit" for name in learned(tensors))
+
+
+def test_a_change_that_is_too_large_to_measure_is_named(base):
+    large = {name: LowRank(c.A * 1e20, c.B) for name, c in base_diff(base, seed=1).items()}
+    finetunes = [Finetune("plain", diff=base_diff(base)), Finetune("large", diff=large)]
+    with pytest.raises(DiffspeakError, match="^large gives no finite numbers .its change of"):
+        measure(tensors_of(base), [finetunes])
 
 
 def test_what_it_cannot_read_is_refused(base):

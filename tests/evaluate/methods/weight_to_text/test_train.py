@@ -5,7 +5,13 @@ import json
 import pytest
 import torch
 
-from diffspeak.errors import CorruptFileError, LockedError, MismatchError, UsageError
+from diffspeak.errors import (
+    CorruptFileError,
+    DiffspeakError,
+    LockedError,
+    MismatchError,
+    UsageError,
+)
 from diffspeak.evaluate.methods.weight_to_text import (
     WeightToText,
     load_projection,
@@ -92,6 +98,12 @@ def test_other_projections_learn_as_well(base, store, tmp_path, changes):
     losses = [numbers["loss"] for _, _, numbers in reporter.logged if "loss" in numbers]
     assert losses[-1] < 0.7 * losses[0]
     assert load_projection(tmp_path, base).tensors.keys() == found.tensors.keys()
+
+
+def test_training_that_diverges_is_an_error_and_saves_nothing(base, store, tmp_path):
+    with pytest.raises(DiffspeakError, match="diverged .*; lower learning_rate"):
+        train_weight_to_text(base, [store], changed(learning_rate=1e39, save_every=2), tmp_path)
+    assert not {path.name for path in tmp_path.iterdir()} - {".lock"}
 
 
 def test_a_whole_finetune_cannot_be_learned_from_nor_read(base, done, tmp_path):

@@ -5,6 +5,7 @@ Takes finetunes, gives what the base says when it reads them. The finetune itsel
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 
@@ -35,7 +36,12 @@ class WeightToText:
     def guess(self, finetunes: Sequence[Finetune]) -> list[Guess]:
         """What the base reads in each diff; see `Method`."""
         answers = self.answers(finetunes)
-        return [Guess(a.text, (f"{a.mean_logprob:.2f} nats/token",)) for a in answers]
+        return [
+            Guess(
+                a.text if isfinite(a.mean_logprob) else None, (f"{a.mean_logprob:.2f} nats/token",)
+            )
+            for a in answers
+        ]
 
     def answers(self, finetunes: Sequence[Finetune]) -> list[Answer]:
         """The same with each answer's mean log-probability as a number.

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from diffspeak.errors import MismatchError, UsageError
+from diffspeak.errors import DiffspeakError, MismatchError, UsageError
 from diffspeak.evaluate.methods.weight_to_text.config import WeightToTextConfig
 from diffspeak.finetunes import Finetune
 from diffspeak.lora import Diff, LinearShape, LowRank, stack_diffs
@@ -142,6 +142,9 @@ def measure(tensors: Tensors, parts: Iterable[Sequence[Finetune]]) -> None:
     Args:
         tensors: Changed in place.
         parts: The training finetunes, some at a time.
+
+    Raises:
+        DiffspeakError: The numbers of one are too large for that.
     """
     count = 0
     sums: dict[str, Tensor] = {}
@@ -151,10 +154,21 @@ def measure(tensors: Tensors, parts: Iterable[Sequence[Finetune]]) -> None:
             A, B = change.A, change.B * change.scaling
             # |B A|^2 without building B A.
             squares = ((A @ A.mT) * (B.mT @ B)).sum()
+            if not squares.isfinite():
+                raise _overflows(name, part)
             sums[name] = sums.get(name, torch.zeros_like(squares)) + squares
     for name, total in sums.items():
         if total > 0:
             tensors[f"{name}|size"] = (total / count).sqrt()
+
+
+def _overflows(name: str, part: Sequence[Finetune]) -> DiffspeakError:
+    """The error for finetunes of which one's change of a module cannot be measured."""
+    largest = max(part, key=lambda one: float(one.diff[name].norm()) if name in one.diff else 0.0)
+    return DiffspeakError(
+        f"{largest.name} gives no finite numbers (its change of {name} overflows), so nothing can "
+        "be learned from it: train on a store without it"
+    )
 
 
 def stacked(tensors: Tensors, finetunes: Sequence[Finetune]) -> Diff:

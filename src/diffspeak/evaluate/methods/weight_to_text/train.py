@@ -7,7 +7,7 @@ and step alone, so an interrupted run goes on where its checkpoint stands.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -130,10 +130,13 @@ class _Training:
         for step in range(start, steps):
             loss = self._step(step)
             done = step + 1
+            saves = done % self.config.save_every == 0 or done == steps
+            if done % 10 == 0 or saves:
+                _check_finite([loss])
             if done % 10 == 0 or done == steps:
                 self.reporter.log(STAGE, done, loss=loss.item())
                 self.reporter.advance(0, loss=loss.item())
-            if done % self.config.save_every == 0 or done == steps:
+            if saves:
                 save_checkpoint(path, self.parameters, self.optimizer, done, self.settings)
             self.reporter.advance()
         projection = self._result()
@@ -202,11 +205,7 @@ class _Training:
     def _result(self) -> Projection:
         """The trained projection with its last figures."""
         tensors = {name: tensor.detach().cpu() for name, tensor in self.tensors.items()}
-        if not all(tensor.isfinite().all() for tensor in tensors.values()):
-            raise DiffspeakError(
-                "the training of weight-to-text diverged (its tensors are not finite); "
-                "lower learning_rate and train it in another folder"
-            )
+        _check_finite(tensors.values())
         asked = {"train": in_turn(self.examples)[:HEALTH], "validation": self.held_out}
         results: dict[str, float] = {}
         for split, examples in asked.items():
@@ -244,6 +243,15 @@ class _Training:
                 f"{', '.join(named[:3])}; choose another folder"
             )
         return done
+
+
+def _check_finite(tensors: Iterable[Tensor]) -> None:
+    """Refuse to go on, or to save, where there are no numbers any more."""
+    if not all(tensor.isfinite().all() for tensor in tensors):
+        raise DiffspeakError(
+            "the training of weight-to-text diverged (its numbers are not finite); "
+            "lower learning_rate and train it in another folder"
+        )
 
 
 @torch.no_grad()
