@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
 from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes.peft_format import CONFIG, WEIGHTS, oddities, read_config, read_weights
+from diffspeak.finetunes.peft_library import (
+    PeftModel,
+    get_peft_model_state_dict,
+    without_bitsandbytes,
+)
 from diffspeak.models import Base, plain_copy, plain_tensors
 
 KINDS = (
@@ -62,7 +66,7 @@ def merged_by_peft(folder: Path, base: Base) -> dict[str, Tensor]:
     copied = plain_copy(base.model, shared=not writes)
     before = plain_tensors(base.model)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), without_bitsandbytes():
             warnings.simplefilter("ignore")
             peft = PeftModel.from_pretrained(copied, str(folder))
             _check_used(folder, tensors, get_peft_model_state_dict(peft))
