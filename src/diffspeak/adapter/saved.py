@@ -17,7 +17,8 @@ from diffspeak.behaviors.ordinary import NOTHING
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.files import make_folder, read_json, write_text
 from diffspeak.finetunes import Finetune, load_finetune, read_peft, write_peft
-from diffspeak.finetunes.places import hub_id, locate
+from diffspeak.finetunes.places import locate
+from diffspeak.hub import hub_id
 from diffspeak.lora import Diff
 from diffspeak.models import Base, Fingerprint, check_base
 from diffspeak.models.pocket import adapter_folder, part_of

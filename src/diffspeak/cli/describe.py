@@ -16,6 +16,7 @@ from diffspeak.cli.described import facts_of, print_described, tell_failed, tell
 from diffspeak.cli.facts import Facts, to_json
 from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
 from diffspeak.cli.session import Session
+from diffspeak.cli.there import check_adapter, check_base, check_finetune
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ def describe(
 ) -> None:
     """Describe the finetunes."""
     _check(question, temperature)
+    check_adapter(adapter)
+    check_finetune(finetune)
+    check_base(base)
     from diffspeak.finetunes import open_source
     from diffspeak.interpret import Interpreter
     from diffspeak.models import Decoding
