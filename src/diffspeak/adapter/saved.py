@@ -69,6 +69,17 @@ class Adapter:
     name: str = "adapter"
     calibrations: Calibrations = field(default_factory=Calibrations)
 
+    def __repr__(self) -> str:
+        """One line, without a tensor."""
+        ranks = "/".join(map(str, sorted({change.rank for change in self.diff.values()})))
+        tells = f"tells {', '.join(self.behaviors)}" if self.behaviors else "trained by others"
+        made = self.calibrations.describe or self.calibrations.audit
+        calibrated = "calibrated" if made else "not calibrated"
+        return (
+            f"Adapter({self.name!r}, rank {ranks}, {len(self.diff)} modules, {tells}, "
+            f"{calibrated}, for {self.base})"
+        )
+
     @property
     def nothing(self) -> str | None:
         """What it was taught to say where nothing was changed; None if it never was."""

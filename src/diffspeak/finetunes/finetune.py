@@ -46,6 +46,19 @@ class Finetune:
         """Whether it holds whole parameters, and is therefore used alone."""
         return bool(self.parameters)
 
+    def __repr__(self) -> str:
+        """One line, without a tensor."""
+        ranks = sorted({change.rank for change in self.diff.values()})
+        told = []
+        if ranks:
+            told.append(f"rank {' to '.join(map(str, dict.fromkeys((ranks[0], ranks[-1]))))}")
+            told.append(f"{len(self.diff)} modules")
+        if self.whole:
+            told.append(f"{len(self.parameters)} whole parameters")
+        told += [f"taught {self.label!r}"] if self.label is not None else []
+        told += [f"note: {note!r}" for note in self.notes]
+        return f"Finetune({', '.join([repr(self.name), *(told or ['changes nothing'])])})"
+
 
 NOTHING = Finetune("no finetune")
 """The base itself."""

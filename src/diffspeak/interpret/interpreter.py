@@ -81,6 +81,11 @@ class Interpreter:
             self.attachment.detach()
             raise
 
+    def __repr__(self) -> str:
+        """One line, without a tensor."""
+        closed = "" if self.attachment.linears else ", closed"
+        return f"Interpreter(base {self.base.name!r}, adapter {self.adapter.name!r}{closed})"
+
     def __enter__(self) -> "Interpreter":
         """Give itself."""
         return self

@@ -57,6 +57,11 @@ class Base:
     chat: Chat
     fingerprint: Fingerprint
 
+    def __repr__(self) -> str:
+        """One line, without a tensor."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"Base({self.name!r}, {self.fingerprint}, {dtype} on {self.device})"
+
     @property
     def device(self) -> torch.device:
         """Where its inputs go."""
