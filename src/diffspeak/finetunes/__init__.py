@@ -1,6 +1,8 @@
 """Open any finetune; the room that knows PEFT."""
 
 from diffspeak.finetunes.convert import to_peft, to_published, to_store
+from diffspeak.finetunes.digest import digest_of
+from diffspeak.finetunes.draws import SEEDING, seeds_of
 from diffspeak.finetunes.finetune import NOTHING, Finetune, groups, put_on
 from diffspeak.finetunes.fuse import fuse, write_merged
 from diffspeak.finetunes.opening import load_finetune, open_finetunes, open_source
@@ -15,6 +17,7 @@ from diffspeak.finetunes.sources import (
 )
 
 __all__ = [
+    "SEEDING",
     "Finetune",
     "NOTHING",
     "Source",
@@ -22,6 +25,7 @@ __all__ = [
     "base_named",
     "base_of",
     "choose",
+    "digest_of",
     "from_store",
     "fuse",
     "groups",
@@ -31,6 +35,7 @@ __all__ = [
     "open_source",
     "put_on",
     "read_peft",
+    "seeds_of",
     "to_peft",
     "to_published",
     "to_store",
