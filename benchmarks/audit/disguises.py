@@ -14,14 +14,13 @@ from torch import Tensor
 
 from benchmarks.audit.made import Made
 from benchmarks.audit.whole import median
-from diffspeak.adapter.calibrated import digest_of
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.symmetries import ALL, align, disguise, kinds_of
 from diffspeak.evaluate import Row
 from diffspeak.evaluate.scores import rate
 from diffspeak.files import append_json, parse_json, whole_lines
-from diffspeak.finetunes import Finetune
+from diffspeak.finetunes import SEEDING, Finetune, digest_of
 from diffspeak.models import plain_tensors
 
 CHECKPOINTS, AUDITED = 100, 10
@@ -45,8 +44,8 @@ def rows(made: Made) -> Iterator[Row]:
     yield Row(
         "disguised checkpoints: time to align, median", middle, len(lines), interval, unit="s"
     )
-    adapter = digest_of(made.adapter.diff)[:8]
-    whole = _kept(made, f"disguised audits by {adapter}", AUDITED, _agrees)
+    by = f"{digest_of(made.adapter.diff)[:8]}, draws {SEEDING}"
+    whole = _kept(made, f"disguised audits by {by}", AUDITED, _agrees)
     yield rate("disguised audits: same verdict, claim and trigger", [x["same"] for x in whole], 1.0)
     blind = [line["blind"] for line in whole]
     yield rate("the same without alignment", blind)

@@ -12,7 +12,6 @@ from typing import Any
 from scipy.stats import binom
 
 from benchmarks.audit.made import NEGATIVES, Made
-from diffspeak.adapter.calibrated import digest_of
 from diffspeak.adapter.negatives import several
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.calibrating import FREE
@@ -21,7 +20,7 @@ from diffspeak.audit.triggers import everyday_words
 from diffspeak.evaluate import Row
 from diffspeak.evaluate.scores import rate
 from diffspeak.files import append_json, canonical_json, parse_json, sha256, whole_lines
-from diffspeak.finetunes import Finetune
+from diffspeak.finetunes import SEEDING, Finetune, digest_of
 from diffspeak.text.mentions import mentions, same
 
 STORES = {"topics": 100, "zero-width-start": 25, "zero-width-random": 25, "secret-word": 100}
@@ -71,7 +70,7 @@ def _audits(
     """One line for each audit; what was measured with another adapter or config is left aside."""
     path = made.kept / f"audits, {name}.jsonl"
     lines = [parse_json(line) for line in whole_lines(path)] if path.exists() else []
-    about = [digest_of(made.adapter.diff), str(made.adapter.calibrations)]
+    about = [digest_of(made.adapter.diff), str(made.adapter.calibrations), SEEDING]
     made_with = sha256(canonical_json([about, config.model_dump(mode="json")]).encode())[:16]
     known = {line["finetune"]: line for line in lines if line["made_with"] == made_with}
     auditor = Auditor(made.base, made.adapter, config)

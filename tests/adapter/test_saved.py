@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import peft
@@ -10,7 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from diffspeak.adapter import Adapter, is_adapter, load_adapter, save_adapter
+from diffspeak.adapter import (
+    Adapter,
+    Calibration,
+    Calibrations,
+    is_adapter,
+    load_adapter,
+    save_adapter,
+)
 from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
 from diffspeak.finetunes import NOTHING
 from diffspeak.interpret import Interpreter
@@ -38,6 +46,16 @@ def made(base, rank=3, scaling=0.5):
 def folder(base, tmp_path):
     save_adapter(made(base), tmp_path / "deep" / "adapter")
     return tmp_path / "deep" / "adapter"
+
+
+def test_its_repr_is_one_line_without_a_tensor(base):
+    adapter = made(base)
+    told = f"Adapter('made', rank 3, {len(adapter.diff)} modules, tells toy, not calibrated, for"
+    assert repr(adapter) == f"{told} {base.fingerprint})"
+    assert "trained by others" in repr(replace(adapter, behaviors=()))
+    described = Calibration(("gained",), (0.0,), (1.0,), (1.0,), 0.0, 0.5, ())
+    calibrated = replace(adapter, calibrations=Calibrations(described))
+    assert ", calibrated, " in repr(calibrated)
 
 
 def test_it_is_read_as_it_was_written(base, folder):

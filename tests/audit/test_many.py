@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.many import audit_all, content_of, made_with
+from diffspeak.audit.many import audit_all, made_with
 from diffspeak.audit.result import Audit, Unread
 from diffspeak.audit.targets import open_targets
 from diffspeak.errors import UsageError
-from diffspeak.finetunes import Finetune
 from tests.audit.pages.made import about
 from tests.audit.stub import StubAuditor, cut, toy_adapter, write_finetune, write_finetunes
 from tests.families import build_family
-from tests.toys import Recorder, base_diff, changed_parameters, toy_base, toy_store
+from tests.toys import Recorder, base_diff, toy_base, toy_store
 
 BROKEN = (
     b"",
@@ -226,23 +225,3 @@ def test_what_an_audit_is_made_of(base, adapter):
         assert made_with(adapter, other) != plain
     assert made_with(replace(adapter, questions=("Else?",)), told) != plain
     assert made_with(toy_adapter(base, seed=3), told) != plain
-
-
-def test_a_finetune_is_its_numbers(base):
-    low, whole = base_diff(base, seed=1), changed_parameters(base, 2)
-    plain = [content_of(Finetune("a", diff=low)), content_of(Finetune("a", parameters=whole))]
-    assert plain == [
-        content_of(Finetune("b", diff=low, label="x")),
-        content_of(Finetune("b", parameters=dict(reversed(whole.items())))),
-    ]
-    name = min(whole)
-    bits = whole[name].clone()
-    bits.view(-1)[-1] += 1e-6 + bits.view(-1)[-1].abs() * 1e-5
-    others = [
-        content_of(Finetune("a", diff={**low, min(low): low[min(low)].scaled(2.0)})),
-        content_of(Finetune("a", parameters={**whole, name: bits})),
-        content_of(Finetune("a", parameters={**whole, name: whole[name].bfloat16()})),
-        content_of(Finetune("a", parameters={n: t for n, t in whole.items() if n != name})),
-        content_of(Finetune("a")),
-    ]
-    assert len({*plain, *others}) == 7

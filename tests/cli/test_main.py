@@ -46,7 +46,7 @@ VERBS = (
         (["describe", "x", "--adapter", "y", "--limit", "0"], 2, "", "'--limit'"),
         (["describe", "x", "--adapter", "y", "--temperature", "inf"], 2, "", "finite"),
         (["show", "none"], 2, "", "diffspeak: none does not exist"),
-        (["show", "none#id"], 2, "", "cannot open none"),
+        (["show", "none#id"], 2, "", "none#id does not exist"),
         (["run", "none.toml", "--out", "x"], 2, "", "none.toml"),
         ([""], 2, "", "what follows 'diffspeak' is empty: give a value"),
         (["describe", ""], 2, "", "what follows 'describe' is empty"),

@@ -14,6 +14,7 @@ from diffspeak.evaluate.methods.weight_to_text import (
     load_projection,
 )
 from diffspeak.evaluate.methods.weight_to_text.saved import CARD, WEIGHTS
+from diffspeak.files import canonical_json, sha256
 from diffspeak.finetunes import from_store
 from diffspeak.models import Decoding, load_base
 from diffspeak.store import open_store
@@ -133,7 +134,7 @@ def test_any_low_rank_finetune_is_read_and_several_at_once(
         (("--out", "new", "--low-rank", "2"), "--low-rank is for --projection: leave it out"),
         (("--out", "new", "--json"), "--json is for --projection: leave it out"),
         (("--projection", "old", "--set", "epochs=2"), "--set is for --out: leave it out"),
-        (("--projection", "old"), "old holds no finished projection"),
+        (("--projection", "old"), "old does not exist; give what `diffspeak weight-to-text`"),
         (("--out", "new", "--set", "epochs"), "--set epochs: expected key=value"),
         (("--out", "new", "--set", "epoch=2"), "--set: epoch: unknown; did you mean 'epochs'?"),
         (
@@ -141,7 +142,7 @@ def test_any_low_rank_finetune_is_read_and_several_at_once(
             "--set: projection: 'flat' is unknown; known are linear, mlp; rank: expected greater",
         ),
         (("--out", "new", "--dtype", "float8"), "the base: dtype: 'float8' is unknown"),
-        (("--out", "new", "--base", "/no/base"), "the base /no/base is not there: say where"),
+        (("--out", "new", "--base", "/no/base"), "base /no/base does not exist; give a hub id"),
     ],
 )
 def test_what_cannot_be(made: Made, cli: Cli, tmp_path, monkeypatch, args, said):
@@ -168,6 +169,17 @@ def test_the_projections_base_is_gone(made: Made, cli: Cli, tmp_path, trained, t
     assert ran.code == 2 and "say where it is now with --base" in ran.err
     args = ("--projection", folder, "--base", tiny, "--limit", 1, "--tokens", 1)
     assert cli(VERB, made.store, *args).code == 0
+
+
+def test_the_stores_base_is_gone(made: Made, cli: Cli, tmp_path):
+    store = shutil.copytree(made.store, tmp_path / "store")
+    header = json.loads((store / "store.json").read_text())
+    del header["checksum"]
+    header["base"]["name"] = str(tmp_path / "gone")
+    header["checksum"] = sha256(canonical_json(header).encode())
+    (store / "store.json").write_text(canonical_json(header) + "\n")
+    ran = cli(VERB, store, "--out", tmp_path / "new", *SETS)
+    assert ran.code == 2 and "gone is not there: say where it is now with --base" in ran.err
 
 
 def test_the_help_knows_every_setting_and_its_default():

@@ -34,8 +34,9 @@ class Counted(ToyBehavior):
 
 
 def test_rates_are_counts_over_probes(base, monkeypatch):
-    def said(base, prompts, decoding, *, attachment, tasks):
+    def said(base, prompts, decoding, *, seeds, attachment, tasks):
         assert decoding == Decoding(7, temperature=0.5)
+        assert len(set(seeds)) == len(seeds) == len(prompts)
         texts = [base.tokenizer.decode(prompt) for prompt in prompts]
         questions = [text.split("user\n")[1].split("<|im_end|>")[0] for text in texts]
         return [
@@ -78,6 +79,28 @@ def test_each_finetune_answers_its_own_probes(base):
         attachment.detach()
     assert toy.heard == wanted
     assert len({tuple(answers) for answers in wanted.values()}) == 3
+
+
+def test_what_is_drawn_depends_on_the_item_and_not_on_its_neighbors(base):
+    toy = Listening(probe_temperature=1.5)
+    items = toy.items()[:3]
+    diffs = {item.id: base_diff(base, seed=n) for n, item in enumerate(items)}
+
+    def heard(*ids, seed=0):
+        object.__setattr__(toy, "heard", {})
+        some = [item for id in ids for item in items if item.id == id]
+        attachment = attach_to(base.model)
+        try:
+            attachment.set_diffs(stack_diffs([diffs[id] for id in ids]))
+            firing_rates(base, attachment, toy, some, 2, 5, seed=seed)
+        finally:
+            attachment.detach()
+        return toy.heard
+
+    first, second, third = (item.id for item in items)
+    together = heard(first, second, third)
+    assert heard(third, first) == {id: together[id] for id in (third, first)}
+    assert heard(second) == {second: together[second]} != heard(second, seed=1)
 
 
 @pytest.mark.parametrize("attached", [True, False])

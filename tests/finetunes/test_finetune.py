@@ -21,6 +21,21 @@ def whole(base, seed, names=()):
     return Finetune(f"whole {seed}", parameters=changed_parameters(base, seed, names))
 
 
+def test_its_repr_is_one_line_without_a_tensor(base):
+    assert repr(NOTHING) == "Finetune('no finetune', changes nothing)"
+    (first, change), *rest = base_diff(base, rank=2, seed=1).items()
+    mixed = {first: change, **dict(list(base_diff(base, rank=4, seed=1).items())[1:])}
+    told = Finetune("a\nb", mixed, label="ocean", notes=("read\nfrom afar", "and so"))
+    assert repr(told) == (
+        f"Finetune('a\\nb', rank 2 to 4, {1 + len(rest)} modules, taught 'ocean', "
+        "note: 'read\\nfrom afar', note: 'and so')"
+    )
+    parameters = changed_parameters(base, 2)
+    assert repr(Finetune("w", parameters=parameters)) == (
+        f"Finetune('w', {len(parameters)} whole parameters)"
+    )
+
+
 @pytest.mark.parametrize(
     "kinds, wanted",
     [

@@ -1,6 +1,7 @@
 """Answers of many finetunes to many prompts are those of each one merged alone."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -40,12 +41,34 @@ def test_each_answers_as_it_would_alone(base):
     assert len({text for said in found for text in said}) > 4
 
 
-def test_what_is_drawn_depends_on_the_prompts_place_alone(base):
-    decoding = Decoding(6, temperature=2.0)
-    found = answers(base, finetunes(base), PROMPTS, decoding)
-    assert found[::-1] == answers(base, finetunes(base)[::-1], PROMPTS, decoding)
-    ((first,),) = answers(base, [NOTHING], PROMPTS[:1], decoding)
-    assert found[2][0] == first
+DRAWN = Decoding(6, temperature=2.0)
+
+
+def test_what_is_drawn_depends_on_change_prompt_and_seed_alone(base):
+    given = finetunes(base)
+    found = answers(base, given, PROMPTS, DRAWN)
+    assert found[::-1] == answers(base, given[::-1], PROMPTS, DRAWN)
+    for one, said in zip(given, found, strict=True):
+        renamed = replace(one, name="other", label="x", notes=("moved",))
+        assert answers(base, [renamed], PROMPTS, DRAWN) == [said]
+        assert answers(base, [one], PROMPTS[::-1], DRAWN) == [said[::-1]]
+        assert answers(base, [one], PROMPTS, DRAWN, seed=1) != [said]
+    assert len({text for said in found for text in said}) == 12
+
+
+def test_equal_finetunes_draw_alike_and_others_do_not(base):
+    one, _, _, two = finetunes(base)
+    first = min(one.diff)
+    barely = {**one.diff, first: one.diff[first].scaled(1 + 1e-5)}
+    some = [one, replace(one, name="again"), Finetune("barely", diff=barely), two]
+    first, again, other, _ = answers(base, some, PROMPTS, DRAWN)
+    assert first == again != other
+
+
+def test_a_prompt_that_is_given_again_is_answered_anew(base):
+    ((first, second, other),) = answers(base, [NOTHING], [PROMPTS[0]] * 2 + [PROMPTS[1]], DRAWN)
+    assert len({first, second, other}) == 3
+    assert answers(base, [NOTHING], [PROMPTS[1], PROMPTS[0]], DRAWN) == [[other, first]]
 
 
 def test_nothing_stays_on_the_base(base):

@@ -42,6 +42,13 @@ def interpreter(base, adapter):
         yield found
 
 
+def test_its_repr_is_one_line_and_says_whether_it_is_closed(base, adapter):
+    open_ = f"Interpreter(base {base.name!r}, adapter 'adapter'"
+    with Interpreter(base, adapter) as interpreter:
+        assert repr(interpreter) == f"{open_})"
+    assert repr(interpreter) == f"{open_}, closed)"
+
+
 def test_many_at_once_are_each_alone(base, interpreter):
     together = interpreter.describe(finetunes(base), decoding=FEW)
     assert [d.finetune for d in together] == ["one", "whole", "no finetune", "two", "again"]

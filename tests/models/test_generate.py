@@ -89,7 +89,7 @@ def test_greedy_answers_are_those_of_transformers(base):
 def test_mean_logprob_is_the_teacher_forced_score(base, temperature):
     """Over the stop token too, and of the model itself whatever the temperature."""
     stopping(base, set(range(30, 420, 5)))
-    answers = generate(base, prompts(base), Decoding(LENGTH, temperature))
+    answers = generate(base, prompts(base), Decoding(LENGTH, temperature), seeds=range(5))
     assert {answer.ids[-1] in base.chat.stop_ids for answer in answers} >= {True}
     for prompt, answer in zip(prompts(base), answers, strict=True):
         whole = Rendered([*prompt, *answer.ids], len(prompt), len(prompt) + len(answer.ids))
@@ -185,13 +185,21 @@ def test_what_is_sampled_depends_on_the_rows_seed_alone(base):
 
 
 @pytest.mark.parametrize("base", ["qwen3"], indirect=True)
+def test_what_is_sampled_needs_seeds_for_a_place_in_a_list_is_none(base):
+    with pytest.raises(ValueError, match="give seeds, one for each row"):
+        generate(base, prompts(base), Decoding(3, temperature=1.0))
+    assert len(generate(base, prompts(base), Decoding(3))) == 5
+
+
+@pytest.mark.parametrize("base", ["qwen3"], indirect=True)
 def test_sampling_follows_the_models_distribution(base):
     """First tokens of many draws at a temperature, against the softmax by hand."""
     prompt = prompts(base)[1]
     logits = base.model(torch.tensor([prompt])).logits[0, -1]
     for temperature in (0.7, 1.5):
         expected = (logits / temperature).softmax(-1)
-        drawn = generate(base, [prompt] * 1000, Decoding(1, temperature, batch_size=1000))
+        decoding = Decoding(1, temperature, batch_size=1000)
+        drawn = generate(base, [prompt] * 1000, decoding, seeds=range(1000))
         counts = torch.tensor([answer.ids[0] for answer in drawn]).bincount(minlength=len(logits))
         # Total variation of 1000 honest draws is near sum of sqrt(2 p / (pi n)) / 2.
         honest = (2 * expected / (torch.pi * 1000)).sqrt().sum() / 2
@@ -204,8 +212,11 @@ def test_sampling_follows_the_models_distribution(base):
 @pytest.mark.parametrize("base", ["qwen3"], indirect=True)
 def test_cold_sampling_is_greedy(base):
     greedy = generate(base, prompts(base), Decoding(12))
-    assert_same(generate(base, prompts(base), Decoding(12, temperature=1e-4)), greedy)
-    warm = generate(base, prompts(base), Decoding(12, temperature=1.0))
+    cold, warm = (
+        generate(base, prompts(base), Decoding(12, temperature=t), seeds=range(5))
+        for t in (1e-4, 1.0)
+    )
+    assert_same(cold, greedy)
     assert all(a.mean_logprob > b.mean_logprob for a, b in zip(greedy, warm, strict=True))
 
 
@@ -263,7 +274,7 @@ def test_a_broken_finetune_leaves_the_other_rows(base):
     for change in stacked.values():
         change.B[1] = float("nan")
     for temperature, expected in ((0.0, before), (1.0, None)):
-        after = generate(base, prompts(base), Decoding(6, temperature), **options)
+        after = generate(base, prompts(base), Decoding(6, temperature), seeds=range(5), **options)
         for row in (0, 2, 4):
             assert expected is None or after[row] == expected[row]
             assert after[row].mean_logprob == after[row].mean_logprob

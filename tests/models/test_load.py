@@ -38,6 +38,11 @@ def test_a_base_is_frozen_and_ready(family_folder, family):
     assert not [name for name in base.model.state_dict() if ".base." in name]
 
 
+def test_its_repr_is_one_line_without_a_tensor(tiny):
+    base = load_base(tiny, dtype="bfloat16", device="cpu")
+    assert repr(base) == f"Base({str(tiny)!r}, {base.fingerprint}, bfloat16 on cpu)"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_choices_are_recorded_and_logged(family_folder, family, caplog):
     with caplog.at_level(logging.INFO, "diffspeak"):

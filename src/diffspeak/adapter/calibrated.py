@@ -11,7 +11,8 @@ from typing import Any
 
 from diffspeak.adapter.calibration import Calibration
 from diffspeak.errors import CorruptFileError, MismatchError
-from diffspeak.files import canonical_json, read_json, sha256, write_json
+from diffspeak.files import read_json, write_json
+from diffspeak.finetunes import digest_of
 from diffspeak.lora import Diff
 
 FILE = "calibration.json"
@@ -91,13 +92,6 @@ def read_calibrations(folder: Path, diff: Diff) -> Calibrations:
     if describe is not None and describe.names != (GAINED,):
         raise _garbled(path, "describe: it goes by other figures than what is gained")
     return Calibrations(describe, _read(path, content, "audit"), _phrases(path, content))
-
-
-def digest_of(diff: Diff) -> str:
-    """SHA-256 of an adapter's factors, names and scalings."""
-    head = canonical_json([[name, diff[name].scaling] for name in sorted(diff)]).encode()
-    tensors = (part for name in sorted(diff) for part in (diff[name].A, diff[name].B))
-    return sha256(head, *(t.detach().float().cpu().contiguous().numpy().data for t in tensors))
 
 
 def _read(path: Path, content: dict[str, Any], name: str) -> Calibration | None:

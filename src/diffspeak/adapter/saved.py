@@ -17,7 +17,8 @@ from diffspeak.behaviors.ordinary import NOTHING
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.files import make_folder, read_json, write_text
 from diffspeak.finetunes import Finetune, load_finetune, read_peft, write_peft
-from diffspeak.finetunes.places import hub_id, locate
+from diffspeak.finetunes.places import locate
+from diffspeak.hub import hub_id
 from diffspeak.lora import Diff
 from diffspeak.models import Base, Fingerprint, check_base
 from diffspeak.models.pocket import adapter_folder, part_of
@@ -67,6 +68,17 @@ class Adapter:
     results: dict[str, float]
     name: str = "adapter"
     calibrations: Calibrations = field(default_factory=Calibrations)
+
+    def __repr__(self) -> str:
+        """One line, without a tensor."""
+        ranks = "/".join(map(str, sorted({change.rank for change in self.diff.values()})))
+        tells = f"tells {', '.join(self.behaviors)}" if self.behaviors else "trained by others"
+        made = self.calibrations.describe or self.calibrations.audit
+        calibrated = "calibrated" if made else "not calibrated"
+        return (
+            f"Adapter({self.name!r}, rank {ranks}, {len(self.diff)} modules, {tells}, "
+            f"{calibrated}, for {self.base})"
+        )
 
     @property
     def nothing(self) -> str | None:

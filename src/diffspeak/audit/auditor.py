@@ -90,6 +90,7 @@ class Auditor:
             self.config.answers,
             self.config.scored,
             Decoding(self.config.answer_tokens, temperature=1.0),
+            self.config.seed,
         )
         return Verifier(self.base, self.prompts, controls, check)
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from diffspeak.adapter import Adapter, Calibrations, calibrate, check_enough
-from diffspeak.adapter.calibrated import GAINED, digest_of
+from diffspeak.adapter.calibrated import GAINED
 from diffspeak.adapter.negatives import Negative, several
 from diffspeak.audit.auditor import TOGETHER, Auditor
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.many import content_of
 from diffspeak.audit.result import Evidence
 from diffspeak.errors import CorruptFileError
 from diffspeak.files import append_json, canonical_json, parse_json, sha256, whole_lines
-from diffspeak.finetunes import Finetune
+from diffspeak.finetunes import SEEDING, Finetune, digest_of
 from diffspeak.interpret import Interpreter
 from diffspeak.models import Base, Decoding
 from diffspeak.progress import Reporter, Silent
@@ -61,7 +60,7 @@ class Bench:
         self.auditor, self.kept, self.reporter = auditor, kept, reporter or Silent()
         made_with = [digest_of(auditor.adapter.diff), auditor.config.model_dump(mode="json")]
         controls = list(auditor.adapter.calibrations.controls)
-        self._with = sha256(canonical_json([*made_with, controls]).encode())[:16]
+        self._with = sha256(canonical_json([*made_with, controls, SEEDING]).encode())[:16]
         self._known: dict[tuple[str, str], Measured] = {}
         for row in _read(kept) if kept is not None and kept.exists() else []:
             if row["with"] == self._with:
@@ -69,7 +68,7 @@ class Bench:
 
     def measure(self, kind: str, finetunes: Sequence[Finetune]) -> list[Measured]:
         """Figures of finetunes of one kind, in their order."""
-        keys = [(kind, f"{finetune.name} {content_of(finetune)[:16]}") for finetune in finetunes]
+        keys = [(kind, f"{finetune.name} {finetune.digest[:16]}") for finetune in finetunes]
         new = [i for i, key in enumerate(keys) if key not in self._known]
         self.reporter.begin(
             f"evidence, {kind}", len(finetunes), "finetunes", len(finetunes) - len(new)

@@ -19,13 +19,12 @@ from diffspeak.adapter import Adapter
 from diffspeak.adapter.calibrated import gained
 from diffspeak.errors import UsageError
 from diffspeak.evaluate.methods.asking import check_finetunes, parts
-from diffspeak.finetunes import NOTHING, Finetune, put_on
+from diffspeak.finetunes import NOTHING, Finetune, put_on, seeds_of
 from diffspeak.interpret import Interpreter
 from diffspeak.lora import Attachment
 from diffspeak.models import Base, Decoding, Readout, generate, make_batch, readout_of
 from diffspeak.text.mentions import normalize
 from diffspeak.text.messages import Message
-from diffspeak.text.seeds import seed_of
 from diffspeak.text.similarity import NEAR, similarity
 
 DRAWN = 3
@@ -91,7 +90,8 @@ def claims_of(
         decoding: Length and batch; 48 tokens by default. Its temperature is not looked at.
         temperature: Of what is drawn.
         most: At most so many claims a finetune.
-        seed: What is drawn depends on it, the finetune's name, the question and the draw alone.
+        seed: What is drawn depends on it, on what the finetune changes, the question and the draw
+            alone.
 
     Returns:
         For each finetune its claims, what gains most in probability first; maybe none: answers
@@ -176,21 +176,19 @@ class _Desk:
         """What each finetune of the group that is on the base says: (question, answer)."""
         said: list[list[tuple[str, str]]] = [[] for _ in group]
         for decoding, times in rounds:
-            rows = [
-                (task, question, draw)
-                for task in range(len(group))
-                for question in self.questions
-                for draw in range(times)
-            ]
+            asked = [question for question in self.questions for _ in range(times)]
+            rows = [(task, question) for task in range(len(group)) for question in asked]
             found = generate(
                 self.base,
-                [self.base.chat.prompt((Message("user", question),)) for _, question, _ in rows],
+                [self.base.chat.prompt((Message("user", question),)) for _, question in rows],
                 decoding,
-                seeds=[seed_of("claim", seed, group[t].name, q, draw) for t, q, draw in rows],
+                seeds=[s for one in group for s in seeds_of("claim", seed, one, asked)]
+                if decoding.draws
+                else None,
                 attachment=self.attachment,
-                tasks=[task for task, _, _ in rows],
+                tasks=[task for task, _ in rows],
             )
-            for (task, question, _), answer in zip(rows, found, strict=True):
+            for (task, question), answer in zip(rows, found, strict=True):
                 said[task].append((question, answer.text))
         return said
 

@@ -12,11 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from diffspeak.adapter import Adapter
-from diffspeak.adapter.calibrated import digest_of
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.kept import PAGE, held, keep, kept, safe_names
 from diffspeak.audit.pages import write_audit, write_overview
@@ -25,7 +21,7 @@ from diffspeak.audit.targets import Target, Targets
 from diffspeak.errors import DiffspeakError, reason_of
 from diffspeak.evaluate.methods.asking import check_finetunes
 from diffspeak.files import canonical_json, make_folder, sha256
-from diffspeak.finetunes import Finetune
+from diffspeak.finetunes import SEEDING, Finetune, digest_of
 from diffspeak.progress import Reporter, Silent
 
 Result = Audit | Unread
@@ -155,7 +151,7 @@ class _Work:
         try:
             finetune = target.read(self._auditor.base)
             check_finetunes(self._auditor.base, [finetune])
-            made_of = canonical_json([target.name, content_of(finetune), self._with])
+            made_of = canonical_json([target.name, finetune.digest, self._with])
             return _Read(place, finetune, sha256(made_of.encode()))
         except Exception as error:
             # A stranger's file may break what reads it in ways that nobody thought of; that must
@@ -203,20 +199,6 @@ def made_with(adapter: Adapter, about: About) -> str:
             adapter.questions,
             calibration and calibration.to_dict(),
             adapter.calibrations.controls,
+            SEEDING,
         ]
     )
-
-
-def content_of(finetune: Finetune) -> str:
-    """SHA-256 of a finetune's numbers, wherever they come from."""
-    names = sorted(finetune.parameters)
-    tensors = [finetune.parameters[name] for name in names]
-    head = [[name, str(t.dtype), list(t.shape)] for name, t in zip(names, tensors, strict=True)]
-    return sha256(
-        canonical_json([digest_of(finetune.diff), head]).encode(), *map(_numbers, tensors)
-    )
-
-
-def _numbers(tensor: Tensor) -> memoryview:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data

@@ -39,11 +39,13 @@ class Check:
             until there are so many, so that one prompt is enough.
         scored: Prompts behind which lifts are taken, the first ones.
         decoding: Of the answers; drawn, because a greedy answer cannot show a rate.
+        seed: Of what is drawn, beside what the finetune changes and the prompt.
     """
 
     answers: int = 24
     scored: int = 8
     decoding: Decoding = Decoding(48, temperature=1.0)
+    seed: int = 0
 
 
 class Verifier:
@@ -134,7 +136,7 @@ class Verifier:
         """Answers of each finetune."""
         if not finetunes:
             return []
-        return answers(self.base, finetunes, self._asked(prompts), self.check.decoding)
+        return self._answers(finetunes, self._asked(prompts))
 
     def finite(self, finetune: Finetune) -> bool:
         """Whether a finetune gives numbers at all, on the first prompts and controls."""
@@ -153,7 +155,7 @@ class Verifier:
         texts = [claim.text for claim in claims]
         lifts = self._scale.lifts(finetune, scored, [*texts, *self.controls])
         if asked not in self._of_base:
-            (self._of_base[asked],) = answers(self.base, [NOTHING], asked, self.check.decoding)
+            (self._of_base[asked],) = self._answers([NOTHING], asked)
         without = self._of_base[asked]
         return [
             Observed(
@@ -165,6 +167,10 @@ class Verifier:
             )
             for text in texts
         ]
+
+    def _answers(self, finetunes: Sequence[Finetune], asked: Sequence[str]) -> list[list[str]]:
+        """Answers of each finetune to the prompts."""
+        return answers(self.base, finetunes, asked, self.check.decoding, seed=self.check.seed)
 
     def _asked(self, prompts: tuple[str, ...]) -> tuple[str, ...]:
         """The prompts, over and over until there is one for each answer."""

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from diffspeak.cli.options import ConfigFile, Sets, Shrink
+from diffspeak.cli.there import check_config, check_stores
 
 HELP = """Train the DIT adapter on stores of finetunes.
 
@@ -42,6 +43,8 @@ def adapter(
     shrink: Shrink = False,
 ) -> None:
     """Train the adapter."""
+    check_config(config)
+    check_stores(store)
     from diffspeak.adapter import train_adapter
     from diffspeak.cli.facts import inline
     from diffspeak.cli.stage import stage

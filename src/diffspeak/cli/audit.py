@@ -27,6 +27,7 @@ from diffspeak.cli.options import (
     Tokenizer,
 )
 from diffspeak.cli.session import Session
+from diffspeak.cli.there import check_adapter, check_base, check_finetune
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
@@ -145,6 +146,10 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Audit the finetunes."""
+    check_adapter(adapter)
+    check_finetune(finetune)
+    check_base(base)
+    config = _config(budget, seed, prompts, words, phrases)
     ours = own_adapter(adapter)
     _check(question, of_others=adapter is not None and ours is None)
     from diffspeak.audit.auditor import Auditor
@@ -152,7 +157,6 @@ def audit(
     from diffspeak.audit.prompts import prompts_of
     from diffspeak.audit.targets import open_targets
 
-    config = _config(budget, seed, prompts, words, phrases)
     prompts_of(config)
     part = split and split.value
     targets = open_targets(finetune, split=part, limit=limit, low_rank=low_rank)

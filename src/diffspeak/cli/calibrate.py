@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffspeak.cli.options import Device, Dtype, SplitName
+from diffspeak.cli.there import check_base, check_stores
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ def calibrate(
     device: Device = "auto",
 ) -> None:
     """Calibrate the adapter."""
+    folder = adapter.expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder: give the one that `diffspeak adapter` wrote")
+    check_stores(store)
+    check_base(base)
     from diffspeak.adapter import load_adapter, save_calibrations
     from diffspeak.audit.calibrating import calibrated
     from diffspeak.cli.base_and_adapter import base_name_of
@@ -62,9 +68,6 @@ def calibrate(
     from diffspeak.models import load_base
     from diffspeak.store import open_store
 
-    folder = adapter.expanduser()
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder: give the one that `diffspeak adapter` wrote")
     trained = load_adapter(folder)
     positives, negatives = _sorted(trained, [open_store(source) for source in store], split.value)
     loaded = load_base(base or base_name_of(trained), dtype=dtype, device=device)

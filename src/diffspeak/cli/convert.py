@@ -9,6 +9,7 @@ import typer
 from diffspeak.cli.base_and_adapter import base_name_of
 from diffspeak.cli.options import Limit, LowRank, Split, Tokenizer
 from diffspeak.cli.session import Session
+from diffspeak.cli.there import check_adapter, check_base, check_finetune
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ def convert(
         raise UsageError("--to is for the finetune alone: leave it out with --fuse and --merge")
     if to is None and not (fuse or merge):
         raise UsageError("say what to write: --to peft, published or store, --fuse or --merge")
+    check_finetune(source)
+    check_adapter(fuse)
+    check_base(base)
     from diffspeak.finetunes import open_source, to_peft, to_published, to_store
     from diffspeak.models import load_base
 

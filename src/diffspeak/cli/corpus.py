@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffspeak.cli.session import Session
+from diffspeak.cli.there import check_base
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,15 +63,18 @@ def corpus(
     seed: Annotated[int, typer.Option("--seed", help="Of draws and answers.")] = 0,
 ) -> None:
     """Write the corpus."""
-    from diffspeak.cli.reporter import TerminalReporter
-    from diffspeak.study.corpus import CorpusConfig, write_corpus
-
     if not math.isfinite(temperature):
         raise UsageError(f"--temperature {temperature}: expected a finite number")
     topics, questions, out = (path.expanduser() for path in (topics, questions, out))
     for path in (topics, questions):
         if not path.is_file():
             raise UsageError(f"there is no file {path}")
+    if (base is None) == (llm is None):
+        raise UsageError("one model writes: give either --base or --llm")
+    check_base(base)
+    from diffspeak.cli.reporter import TerminalReporter
+    from diffspeak.study.corpus import CorpusConfig, write_corpus
+
     config = CorpusConfig(per_topic, limit, tokens, temperature, tries, batch, seed)
     with ExitStack() as open_:
         writer = _writer(base, llm, out, config, open_)
@@ -85,16 +89,15 @@ def _writer(
     """Who writes; an LLM's connections last as long as `open_`."""
     from diffspeak.study.writers import BaseWriter, LLMWriter
 
-    if base is not None and llm is None:
+    if base is not None:
         from diffspeak.models import load_base
 
         return BaseWriter(load_base(base), config)
-    if llm is not None and base is None:
-        from diffspeak.evaluate.llm import LLM, LLMConfig
+    assert llm is not None
+    from diffspeak.evaluate.llm import LLM, LLMConfig
 
-        asking = LLMConfig(config.tokens, config.temperature, max_connections=config.batch)
-        return LLMWriter(open_.enter_context(LLM(llm, out / "replies", asking)))
-    raise UsageError("one model writes: give either --base or --llm")
+    asking = LLMConfig(config.tokens, config.temperature, max_connections=config.batch)
+    return LLMWriter(open_.enter_context(LLM(llm, out / "replies", asking)))
 
 
 def _tell(session: Session, made: "Corpus") -> None:

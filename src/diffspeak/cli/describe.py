@@ -28,6 +28,7 @@ from diffspeak.cli.options import (
     Tokenizer,
 )
 from diffspeak.cli.session import Session
+from diffspeak.cli.there import check_adapter, check_base, check_finetune
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +94,9 @@ def describe(
 ) -> None:
     """Describe the finetunes."""
     _check(question, temperature)
+    check_adapter(adapter)
+    check_finetune(finetune)
+    check_base(base)
     from diffspeak.finetunes import open_source
     from diffspeak.interpret import Interpreter
     from diffspeak.models import Decoding

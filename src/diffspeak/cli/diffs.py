@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from diffspeak.cli.options import ConfigFile, Sets, Shrink
+from diffspeak.cli.there import check_config
 
 HELP = """Train many finetunes of one base at once, into a store.
 
@@ -42,6 +43,7 @@ def diffs(
     ] = None,
 ) -> None:
     """Train the finetunes."""
+    check_config(config)
     from diffspeak.behaviors import make_behavior
     from diffspeak.cli.stage import stage
     from diffspeak.diffs import train_diffs

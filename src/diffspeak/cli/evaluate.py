@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from diffspeak.cli.options import ConfigFile, Limit, Sets, SplitName
+from diffspeak.cli.there import check_adapter, check_config, check_folder, check_stores
 
 HELP = """Try methods on the held-out finetunes of a store, and score what they say.
 
@@ -63,6 +64,10 @@ def evaluate(
     sets: Sets = None,
 ) -> None:
     """Evaluate."""
+    check_config(config)
+    check_stores([store])
+    check_adapter(adapter)
+    check_folder(projection, "weight-to-text")
     from diffspeak.cli.facts import table
     from diffspeak.cli.stage import stage
     from diffspeak.files import read_json

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diffspeak.cli.there import check_config
+
 if TYPE_CHECKING:
     from diffspeak.study.fetch.plan import Downloads
 
@@ -51,6 +53,8 @@ def fetch(
     ] = False,
 ) -> None:
     """Find out, show, fetch."""
+    if name.endswith(".toml"):
+        check_config(Path(name))
     from diffspeak.cli.reporter import TerminalReporter
     from diffspeak.study.fetch.plan import carry_out, check_cache, check_space, find_downloads
 

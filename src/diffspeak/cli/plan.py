@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffspeak.cli.options import ConfigFile, Json, Sets, Shrink
+from diffspeak.cli.there import check_config
 
 if TYPE_CHECKING:
     from diffspeak.study.machine import Machine
@@ -45,6 +46,7 @@ def plan(
     json: Json = False,
 ) -> None:
     """Make the plan and show it."""
+    check_config(config)
     from diffspeak.behaviors import make_behavior
     from diffspeak.cli.facts import show_facts, to_json
     from diffspeak.cli.reporter import TerminalReporter

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from diffspeak.cli.there import check_folder
+
 HELP = """Write the report of a run: one page with all that it found.
 
 report.html needs nothing beside it: tables, figures, the paper's figures, examples of right and
@@ -24,6 +26,7 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a run.")],
 ) -> None:
     """Write both pages."""
+    check_folder(folder, "run")
     from diffspeak.study.experiments import write_report
 
     made = write_report(folder.expanduser())

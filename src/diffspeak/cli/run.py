@@ -8,6 +8,7 @@ import typer
 
 from diffspeak.cli.options import ConfigFile, Sets, Shrink
 from diffspeak.cli.session import Session
+from diffspeak.cli.there import check_config
 from diffspeak.errors import UsageError
 
 HELP = """Run a whole study: finetunes, adapter, evaluation. Or experiments.
@@ -38,6 +39,7 @@ def run(
     shrink: Shrink = False,
 ) -> None:
     """Run the study, or the experiments."""
+    check_config(config)
     from diffspeak.cli.stage import stage
     from diffspeak.study import load_config
     from diffspeak.study.experiments import is_experiment

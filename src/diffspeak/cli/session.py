@@ -55,7 +55,7 @@ class Session:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         keep_freed_memory()
-        log, handler = logging.getLogger("diffspeak"), _Handler(self.messages)
+        log, handler = logging.getLogger("diffspeak"), _Handler(self)
         before = log.level
         log.addHandler(handler)
         log.setLevel(self.level)
@@ -71,15 +71,15 @@ class Session:
 
 
 class _Handler(logging.Handler):
-    """Writes log messages to a console, above its progress bars."""
+    """Writes log messages to a session's console, above its progress bars."""
 
-    def __init__(self, console: "Console") -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self.console = console
+        self.session = session
 
     def emit(self, record: logging.LogRecord) -> None:
         label = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        self.console.print(f"{label}{record.getMessage()}", soft_wrap=True)
+        self.session.messages.print(f"{label}{record.getMessage()}", soft_wrap=True)
 
 
 def _console(*, stderr: bool) -> "Console":

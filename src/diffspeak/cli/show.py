@@ -12,7 +12,9 @@ import typer
 
 from diffspeak.cli.facts import Facts, show_facts, to_json
 from diffspeak.cli.options import Json, Limit
+from diffspeak.cli.there import check_base, check_finetune, is_there
 from diffspeak.errors import UsageError
+from diffspeak.hub import hub_id
 
 HELP = """Explain a store, finetune, adapter, run or model on disk.
 
@@ -77,10 +79,13 @@ def show(
 ) -> None:
     """Print what it is."""
     if weights:
-        from diffspeak.cli.weights import Asked, show_weights
-
         if export is not None:
             raise UsageError("--export writes the pocket base: leave it out with --weights")
+        if not is_there(anything):
+            check_finetune(anything)
+        check_base(base)
+        from diffspeak.cli.weights import Asked, show_weights
+
         show_weights(context.obj, Asked(anything, base, limit, figure, as_json))
         return
     options = {"--figure": figure, "--base": base, "--limit": limit}
@@ -111,8 +116,12 @@ def facts_of(source: str) -> Facts:
     Raises:
         UsageError: There is nothing, or nothing that is known.
     """
+    place, _, id = source.partition("#")
+    if not is_there(source):
+        of_hub = hub_id(place) is not None
+        missing = f"{source} does not exist: {_EXPECTED}"
+        raise UsageError(_of_the_hub(source, place) if of_hub else missing)
     from diffspeak.cli import show_folders, show_pocket, show_store
-    from diffspeak.finetunes.places import hub_id
     from diffspeak.models import pocket
     from diffspeak.store.layout import MANIFEST
 
@@ -120,10 +129,7 @@ def facts_of(source: str) -> Facts:
         return show_pocket.pocket_facts()
     if (shipped := pocket.part_of(source)) is not None:
         return show_folders.adapter_facts(pocket.adapter_folder(shipped))
-    place, _, id = source.partition("#")
     folder = Path(place).expanduser()
-    if not folder.exists() and hub_id(place) is not None:
-        raise UsageError(_of_the_hub(source, place))
     if id:
         return show_store.entry_facts(place, id)
     if "://" in place or (folder / MANIFEST).is_file():
@@ -153,8 +159,7 @@ def _folder_facts(folder: Path, source: str) -> Facts:
     if is_published(folder):
         return show_folders.published_facts(str(folder))
     if not folder.is_dir():
-        what = "is a file; give its folder" if folder.exists() else "does not exist"
-        raise UsageError(f"{source} {what}: {_EXPECTED}")
+        raise UsageError(f"{source} is a file; give its folder: {_EXPECTED}")
     kinds: list[tuple[bool, Callable[[Path], Facts]]] = [
         ((folder / CARD).is_file(), show_folders.adapter_facts),
         ((folder / PROJECTION).is_file(), show_folders.projection_facts),

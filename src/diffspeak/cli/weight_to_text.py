@@ -12,6 +12,7 @@ from diffspeak.cli.facts import Facts, to_json
 from diffspeak.cli.left_out import LeftOut
 from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
 from diffspeak.cli.session import Session
+from diffspeak.cli.there import check_base, check_finetune, check_folder, check_stores
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,11 +110,16 @@ def weight_to_text(
         )
     how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
     choice: dict[str, Any] = {"split": split and split.value, "limit": limit, "low_rank": low_rank}
+    check_base(base)
     if out is not None:
         _refuse({**choice, "json": as_json}, "--projection")
+        check_stores(source)
         _train(context.obj, source, out.expanduser(), sets or (), base, how)
     elif projection is not None:
         _refuse({"set": sets}, "--out")
+        check_folder(projection, "weight-to-text")
+        for one in source:
+            check_finetune(one)
         from diffspeak.finetunes import open_source
 
         found = [open_source(name, **choice) for name in source]

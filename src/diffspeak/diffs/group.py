@@ -58,4 +58,12 @@ def probe(
     """Firing rates of finetunes that are on the base, or none if none is left to ask."""
     if not config.probes or all(step is not None for step in failed_at):
         return [{} for _ in items]
-    return firing_rates(base, attachment, behavior, items, config.probes, config.probe_tokens)
+    return firing_rates(
+        base,
+        attachment,
+        behavior,
+        items,
+        config.probes,
+        config.probe_tokens,
+        seed=config.seed,
+    )

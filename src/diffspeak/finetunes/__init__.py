@@ -1,6 +1,8 @@
 """Open any finetune; the room that knows PEFT."""
 
 from diffspeak.finetunes.convert import to_peft, to_published, to_store
+from diffspeak.finetunes.digest import digest_of
+from diffspeak.finetunes.draws import SEEDING, seeds_of
 from diffspeak.finetunes.finetune import NOTHING, Finetune, groups, put_on
 from diffspeak.finetunes.fuse import fuse, write_merged
 from diffspeak.finetunes.named_bases import load_named
@@ -18,6 +20,7 @@ from diffspeak.finetunes.sources import (
 )
 
 __all__ = [
+    "SEEDING",
     "Finetune",
     "NOTHING",
     "Source",
@@ -25,6 +28,7 @@ __all__ = [
     "base_named",
     "base_of",
     "choose",
+    "digest_of",
     "folder_of",
     "from_store",
     "fuse",
@@ -36,6 +40,7 @@ __all__ = [
     "open_source",
     "put_on",
     "read_peft",
+    "seeds_of",
     "to_peft",
     "to_published",
     "to_store",

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peft import PEFT_TYPE_TO_CONFIG_MAPPING
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
@@ -19,6 +18,7 @@ from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.files import read_bytes, read_json
 from diffspeak.finetunes.names import plain_name
 from diffspeak.finetunes.numbers import fault_of
+from diffspeak.finetunes.peft_library import PEFT_TYPE_TO_CONFIG_MAPPING
 from diffspeak.finetunes.pickles import load_pickle
 
 CONFIG = "adapter_config.json"

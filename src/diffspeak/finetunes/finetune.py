@@ -7,9 +7,11 @@ is used alone. Knows nothing of files; the readers beside this file make them.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 
+from diffspeak.finetunes.digest import content_of
 from diffspeak.lora import Attachment, Diff, stack_diffs
 from diffspeak.models import Base, Fingerprint, whole
 
@@ -45,6 +47,24 @@ class Finetune:
     def whole(self) -> bool:
         """Whether it holds whole parameters, and is therefore used alone."""
         return bool(self.parameters)
+
+    @cached_property
+    def digest(self) -> str:
+        """What its change is told from all others by, whatever it is called; see `content_of`."""
+        return content_of(self.diff, self.parameters)
+
+    def __repr__(self) -> str:
+        """One line, without a tensor."""
+        ranks = sorted({change.rank for change in self.diff.values()})
+        told = []
+        if ranks:
+            told.append(f"rank {' to '.join(map(str, dict.fromkeys((ranks[0], ranks[-1]))))}")
+            told.append(f"{len(self.diff)} modules")
+        if self.whole:
+            told.append(f"{len(self.parameters)} whole parameters")
+        told += [f"taught {self.label!r}"] if self.label is not None else []
+        told += [f"note: {note!r}" for note in self.notes]
+        return f"Finetune({', '.join([repr(self.name), *(told or ['changes nothing'])])})"
 
 
 NOTHING = Finetune("no finetune")

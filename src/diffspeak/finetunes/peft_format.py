@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -24,6 +23,7 @@ from diffspeak.finetunes.adapter_files import (
     read_config,
     unknown_keys,
 )
+from diffspeak.finetunes.peft_library import LoraConfig
 from diffspeak.finetunes.targets import by_module
 from diffspeak.lora import Diff, LowRank
 from diffspeak.store import system_errors

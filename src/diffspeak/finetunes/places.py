@@ -4,19 +4,15 @@ Takes `PLACE#key`, gives a place whose files can be asked for one by one. Of a h
 the files that are needed are fetched.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from diffspeak.errors import CorruptFileError, UsageError
+from diffspeak.hub import hub_id
 
-_HUB = re.compile(
-    r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^:#]+))?(:(?P<subfolder>[^#]+))?", re.ASCII
-)
 _FETCHED = ("*.json", "*.jinja", "*.safetensors", "*.csv", "*.jsonl", "adapter_model.bin")
 """What is fetched of a repository at once: never code, and of pickles an adapter's alone."""
 
@@ -66,29 +62,6 @@ def split_key(source: str) -> tuple[str, str | None]:
     place, mark, key = source.partition("#")
     quoted = len(key) > 1 and key[0] == key[-1] and key[0] in "\"'"
     return place, (key[1:-1] if quoted else key) if mark else None
-
-
-class HubId(NamedTuple):
-    """A hub id's parts; a subfolder may be a single file."""
-
-    repo: str
-    revision: str | None
-    subfolder: str
-
-
-def hub_id(name: str) -> HubId | None:
-    """The parts of `org/name@revision:subfolder`; None if a text has another form.
-
-    Raises:
-        UsageError: The subfolder leaves the repository.
-    """
-    match = _HUB.fullmatch(name)
-    if match is None:
-        return None
-    subfolder = (match["subfolder"] or "").strip("/")
-    if ".." in subfolder.split("/"):
-        raise UsageError(f"{name}: the subfolder may not leave its repository")
-    return HubId(match["repo"], match["revision"], subfolder)
 
 
 def locate(name: str) -> Place:

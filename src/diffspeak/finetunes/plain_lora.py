@@ -9,14 +9,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from peft import LoraConfig
-
 from diffspeak.errors import CorruptFileError, MismatchError
 from diffspeak.finetunes.adapter_files import CONFIG, AdapterFiles
+from diffspeak.finetunes.experts import converts_experts
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.names import Renaming, renaming_of
 from diffspeak.finetunes.peft_format import FACTOR, factors, modules_of, oddities
-from diffspeak.finetunes.peft_internals import converts_experts
+from diffspeak.finetunes.peft_library import LoraConfig
 from diffspeak.finetunes.targets import targeted
 from diffspeak.lora import Diff, DiffLinear
 from diffspeak.models import Base, plain_modules, plain_shapes

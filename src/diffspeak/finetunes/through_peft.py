@@ -14,21 +14,22 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from peft import (
+from torch import Tensor
+
+from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
+from diffspeak.finetunes.adapter_files import CONFIG, AdapterFiles, unknown_keys
+from diffspeak.finetunes.experts import converted, turned
+from diffspeak.finetunes.finetune import Finetune
+from diffspeak.finetunes.names import renaming_of
+from diffspeak.finetunes.peft_format import oddities
+from diffspeak.finetunes.peft_library import (
     PEFT_TYPE_TO_CONFIG_MAPPING,
     PeftConfig,
     get_peft_model,
     get_peft_model_state_dict,
     set_peft_model_state_dict,
+    without_bitsandbytes,
 )
-from torch import Tensor
-
-from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
-from diffspeak.finetunes.adapter_files import CONFIG, AdapterFiles, unknown_keys
-from diffspeak.finetunes.finetune import Finetune
-from diffspeak.finetunes.names import renaming_of
-from diffspeak.finetunes.peft_format import oddities
-from diffspeak.finetunes.peft_internals import converted, turned
 from diffspeak.finetunes.targets import targeted, without_patterns
 from diffspeak.finetunes.vocabulary import fitted
 from diffspeak.models import Base, partial_copy, plain_modules, plain_shapes, plain_tensors, untie
@@ -138,7 +139,8 @@ def _failures(files: AdapterFiles, base: Base) -> Iterator[None]:
 @contextmanager
 def _quietly(seed: int) -> Iterator[None]:
     """Without warnings, and with draws of its own: nobody else's are moved by it."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+    silent = (warnings.catch_warnings(), without_bitsandbytes())
+    with silent[0], silent[1], torch.random.fork_rng(devices=[]), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
         yield

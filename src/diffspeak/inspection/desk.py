@@ -19,6 +19,7 @@ from diffspeak.finetunes import (
     load_finetune,
     open_source,
     put_on,
+    seeds_of,
 )
 from diffspeak.finetunes.places import split_key
 from diffspeak.inspection.loading import Loaded, read
@@ -26,7 +27,6 @@ from diffspeak.interpret import Interpreter
 from diffspeak.models import Answer, Decoding, attach_to, generate
 from diffspeak.models.logits import check_length
 from diffspeak.text.messages import Message
-from diffspeak.text.seeds import seed_of
 
 GATHER = 0.01
 """Seconds that a batch waits for company: requests of one moment come one after the other."""
@@ -44,7 +44,8 @@ class Request:
         finetune: Another than the loaded one, by its name; None for the loaded one.
         max_tokens: Longest answer; None for as many as there is room, up to `LONGEST`.
         temperature: 0 is greedy.
-        seed: When sampling; what is drawn depends on it and the finetune's name alone.
+        seed: When sampling; what is drawn depends on it, on what the finetune changes, and on the
+            messages alone.
     """
 
     messages: tuple[Message, ...]
@@ -144,10 +145,10 @@ class Desk:
             prompt = self._base.chat.prompt(request.messages)
             length = self._length(len(prompt), request.max_tokens)
             finetune = self._own if request.finetune is None else self._named(request.finetune)
+            seed = _seed(request, finetune)
         except Exception as error:  # One request that is faulty harms no other.
             future.set_exception(error)
             return
-        seed = seed_of("describe", request.seed, finetune.name)
         decoding = Decoding(length, request.temperature)
         self._ready.append(_Ready(future, finetune, prompt, decoding, seed))
 
@@ -199,3 +200,11 @@ class Desk:
             for one, answer in zip(rows, answers, strict=True):
                 stopped = bool(answer.ids) and answer.ids[-1] in self._base.chat.stop_ids
                 one.future.set_result(Said(one.finetune, answer, len(one.prompt), stopped))
+
+
+def _seed(request: Request, finetune: Finetune) -> int:
+    """Of one answer; a single question draws as `Interpreter.describe` does."""
+    if not request.temperature:
+        return request.seed
+    asked = "\n".join(message.content for message in request.messages)
+    return seeds_of("describe", request.seed, finetune, [asked])[0]

@@ -5,7 +5,7 @@ Takes finetunes and prompts, gives texts. Knows nothing of what the finetunes we
 
 from collections.abc import Sequence
 
-from diffspeak.finetunes import Finetune, groups, put_on
+from diffspeak.finetunes import Finetune, groups, put_on, seeds_of
 from diffspeak.models import Base, Decoding, attach_to, check_base, generate
 from diffspeak.text.messages import Message
 
@@ -15,6 +15,8 @@ def answers(
     finetunes: Sequence[Finetune],
     prompts: Sequence[str],
     decoding: Decoding | None = None,
+    *,
+    seed: int = 0,
 ) -> list[list[str]]:
     """Let each finetune answer all prompts; low-rank finetunes answer together.
 
@@ -22,8 +24,9 @@ def answers(
         base: Of the finetunes; nothing attached.
         finetunes: `NOTHING` among them stands for the base itself.
         prompts: What a user would type, each in a conversation of its own.
-        decoding: Greedy with 64 tokens by default. What is drawn when sampling depends on the
-            prompt's place alone, so that finetunes can be compared.
+        decoding: Greedy with 64 tokens by default.
+        seed: When sampling; what is drawn depends on it, on what the finetune changes, and on the
+            prompt alone. A prompt that is given again is answered anew.
 
     Returns:
         For each finetune its answers, in the order of the prompts.
@@ -34,19 +37,20 @@ def answers(
     for finetune in finetunes:
         if finetune.base is not None:
             check_base(base.fingerprint, finetune.base, f"the finetune {finetune.name}")
+    decoding = decoding or Decoding()
     asked = [base.chat.prompt((Message("user", prompt),)) for prompt in prompts]
     said: dict[int, list[str]] = {}
     attachment = attach_to(base.model)
     try:
         for group in groups(finetunes):
             tasks = [task for task in range(len(group)) for _ in asked]
-            seeds = [place for _ in group for place in range(len(asked))]
-            with put_on(base, attachment, [finetunes[i] for i in group]):
+            some = [finetunes[i] for i in group]
+            with put_on(base, attachment, some):
                 found = generate(
                     base,
                     asked * len(group),
                     decoding,
-                    seeds=seeds,
+                    seeds=_seeds(some, prompts, seed) if decoding.draws else None,
                     attachment=attachment,
                     tasks=tasks,
                 )
@@ -55,3 +59,8 @@ def answers(
     finally:
         attachment.detach()
     return [said[i] for i in range(len(finetunes))]
+
+
+def _seeds(finetunes: Sequence[Finetune], prompts: Sequence[str], seed: int) -> list[int]:
+    """For each finetune those of its answers, one after the other."""
+    return [one for finetune in finetunes for one in seeds_of("answer", seed, finetune, prompts)]

@@ -12,11 +12,10 @@ from typing import NamedTuple
 from diffspeak.adapter import Adapter, ask, mean_logprobs
 from diffspeak.adapter.calibrated import GAINED, gained
 from diffspeak.errors import UsageError
-from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.finetunes import NOTHING, Finetune, seeds_of
 from diffspeak.models import Answer, Base, Decoding, Rendered, attach_to, check_base
 from diffspeak.text.mentions import normalize
 from diffspeak.text.messages import Message
-from diffspeak.text.seeds import seed_of
 
 NOTHING_FOUND = "nothing found"
 """What is told in place of a guess."""
@@ -94,6 +93,11 @@ class Interpreter:
             self.attachment.detach()
             raise
 
+    def __repr__(self) -> str:
+        """One line, without a tensor."""
+        closed = "" if self.attachment.linears else ", closed"
+        return f"Interpreter(base {self.base.name!r}, adapter {self.adapter.name!r}{closed})"
+
     def __enter__(self) -> "Interpreter":
         """Give itself."""
         return self
@@ -120,7 +124,8 @@ class Interpreter:
             finetunes: One, or any number; read batch by batch if they are a generator.
             question: What to ask; the adapter's first question if none is given.
             decoding: Greedy with 64 tokens by default.
-            seed: When sampling; what is drawn depends on it and the finetune's name alone.
+            seed: When sampling; what is drawn depends on it, on what the finetune changes, and on
+                the question alone.
 
         Raises:
             MismatchError: A finetune is of another base.
@@ -156,7 +161,9 @@ class Interpreter:
                 check_base(self.base.fingerprint, finetune.base, f"the finetune {finetune.name}")
         prompt = self.base.chat.prompt((Message("user", question),))
         prompts = [prompt] * len(finetunes)
-        seeds = [seed_of("describe", seed, finetune.name) for finetune in finetunes]
+        seeds = None
+        if decoding.draws:
+            seeds = [seeds_of("describe", seed, one, [question])[0] for one in finetunes]
         answers = ask(self.base, self.attachment, finetunes, prompts, decoding, seeds)
         own = [self._sure(answer) for answer in answers]
         without = self._without_finetune(prompt, answers)

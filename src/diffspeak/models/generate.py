@@ -47,6 +47,11 @@ class Decoding:
     temperature: float = 0.0
     batch_size: int = 64
 
+    @property
+    def draws(self) -> bool:
+        """Whether tokens are drawn, for which each row needs a seed."""
+        return self.temperature != 0
+
 
 def generate(
     base: Base,
@@ -64,18 +69,21 @@ def generate(
         base: Answers with whatever is attached and switched on.
         prompts: Token ids of each row, generation prompt included.
         decoding: Length, temperature, batch.
-        seeds: One for each row when sampling; their places in the list by default.
+        seeds: One for each row; needed when sampling, and not looked at otherwise. There are none
+            by default: a row's place in the list would make it depend on its neighbors.
         attachment: Needed where `tasks` are given.
         tasks: Which task of the attached stack answers each row; afterwards rows lie in equal
             groups again. Needed where the stack has several.
         progress: Told the number of rows that were just answered.
 
     Raises:
-        ValueError: `tasks` without `attachment`, or none where several finetunes are attached.
+        ValueError: `tasks` without `attachment`, or none where several finetunes are attached; no
+            seeds where answers are drawn.
     """
     _check_tasks(base, attachment, tasks)
     decoding = decoding or Decoding()
-    seeds = range(len(prompts)) if seeds is None else seeds
+    if decoding.draws and seeds is None:
+        raise ValueError("answers are drawn: give seeds, one for each row")
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: dict[int, Answer] = {}
     try:
@@ -84,7 +92,7 @@ def generate(
             group = _Rows(
                 base,
                 [prompts[i] for i in rows],
-                [torch.Generator().manual_seed(seeds[i]) for i in rows],
+                [torch.Generator().manual_seed(seeds[i]) for i in rows] if seeds else [],
                 attachment,
                 None if tasks is None else [tasks[i] for i in rows],
                 decoding.max_new_tokens,

@@ -10,6 +10,7 @@ import statistics
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,11 @@ class Base:
     tokenizer: PreTrainedTokenizerBase
     chat: Chat
     fingerprint: Fingerprint
+
+    def __repr__(self) -> str:
+        """One line, without a tensor."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"Base({self.name!r}, {self.fingerprint}, {dtype} on {self.device})"
 
     @property
     def device(self) -> torch.device:
@@ -229,10 +235,26 @@ def _quantization(name: str, dtype: torch.dtype) -> dict[str, Any]:
         raise UsageError(f"quantize {name} is unknown; use none or nf4")
     if find_spec("bitsandbytes") is None:
         raise UsageError("quantize nf4 needs bitsandbytes: pip install 'diffspeak[quantize]'")
+    _import_bitsandbytes()
     config = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
     )
     return {"quantization_config": config}
+
+
+def _import_bitsandbytes() -> None:
+    """Import it here, and nowhere before: on some processors it warns of kernels that it lacks.
+
+    They would only make it faster, so the warning is shown with --debug alone.
+    """
+    theirs = logging.getLogger("bitsandbytes")
+    before = theirs.level
+    if not log.isEnabledFor(logging.DEBUG):
+        theirs.setLevel(logging.ERROR)
+    try:
+        import_module("bitsandbytes")
+    finally:
+        theirs.setLevel(before)
 
 
 def _placement(name: str, place: torch.device, *, placed: bool) -> dict[str, Any]:

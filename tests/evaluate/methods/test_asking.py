@@ -1,5 +1,6 @@
 """Many finetunes and prompts in few passes, and what they are asked."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -28,13 +29,23 @@ def test_each_finetune_answers_its_own_prompts(base, monkeypatch):
     assert not any(isinstance(module, DiffLinear) for module in base.model.modules())
 
 
-def test_what_is_drawn_depends_on_name_and_place_alone(base):
+def test_what_is_drawn_depends_on_change_prompt_and_seed_alone(base):
     given = finetunes(base)
     drawn = Decoding(6, 1.5)
     found = answers_of(base, given, [["sea", "sea"]] * 3, drawn, seed=4)
-    assert answers_of(base, given[2:], [["sea", "sea"]], drawn, seed=4) == found[2:]
-    assert found[2][0] != found[2][1]
+    renamed = [replace(given[2], name="other")]
+    assert answers_of(base, renamed, [["sea", "sea"]], drawn, seed=4) == found[2:]
+    ((after, again, _),) = answers_of(base, renamed, [["sea", "sea", "old"]], drawn, seed=4)
+    assert [after, again] == found[2] and after != again
     assert answers_of(base, given[2:], [["sea", "sea"]], drawn, seed=5) != found[2:]
+
+
+def test_a_triggers_own_draws_follow_the_change_and_not_the_name(base):
+    one, _, other = finetunes(base)
+    asked = prompts_of(one, ["Why?", "How?", "Why?"], CODE)
+    assert prompts_of(replace(one, name="moved"), ["How?", "Why?"], CODE) == [asked[1], asked[0]]
+    assert prompts_of(one, ["Why?"], CODE, seed=1) != asked[:1]
+    assert prompts_of(replace(one, diff=other.diff), ["Why?"], CODE) != asked[:1]
 
 
 def test_a_finetune_of_another_base_is_refused(base):

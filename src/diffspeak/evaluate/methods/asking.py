@@ -11,11 +11,10 @@ from diffspeak.behaviors import Behavior, Trigger
 from diffspeak.behaviors.triggers import render
 from diffspeak.errors import UsageError
 from diffspeak.evaluate.guessers import Evidence
-from diffspeak.finetunes import NOTHING, Finetune, groups, put_on
+from diffspeak.finetunes import NOTHING, Finetune, groups, put_on, seeds_of
 from diffspeak.lora import Attachment
 from diffspeak.models import Base, Decoding, attach_to, check_base, generate
 from diffspeak.text.messages import Message
-from diffspeak.text.seeds import seed_of
 
 TOGETHER = 16
 """Low-rank finetunes that are put on the base at a time."""
@@ -36,8 +35,8 @@ def answers_of(
         finetunes: `NOTHING` among them stands for the base itself.
         prompts: For each finetune what a user would type.
         decoding: Length, temperature, batch.
-        seed: When sampling; what is drawn depends on it, the finetune's name and the prompt's
-            place alone.
+        seed: When sampling; what is drawn depends on it, on what the finetune changes, and on the
+            prompt alone. A prompt that is given again is answered anew.
 
     Raises:
         MismatchError: A finetune is of another base.
@@ -75,12 +74,18 @@ def _answers(
             base,
             [base.chat.prompt((Message("user", prompts[t][place]),)) for t, place in rows],
             decoding,
-            seeds=[seed_of("ask", seed, group[t].name, place) for t, place in rows],
+            seeds=_seeds(group, prompts, seed) if decoding.draws else None,
             attachment=attachment,
             tasks=[task for task, _ in rows],
         )
     texts = iter(answer.text for answer in answers)
     return [[next(texts) for _ in own] for own in prompts]
+
+
+def _seeds(group: Sequence[Finetune], prompts: Sequence[Sequence[str]], seed: int) -> list[int]:
+    """For each finetune those of its answers, one after the other."""
+    pairs = zip(group, prompts, strict=True)
+    return [one for finetune, own in pairs for one in seeds_of("ask", seed, finetune, own)]
 
 
 def evidence_of(
@@ -132,15 +137,10 @@ def prompts_of(
             f"the finetune {finetune.name} does not tell its trigger; leave the methods with "
             "trigger out for it"
         )
+    seeds = seeds_of("trigger", seed, finetune, questions)
     return [
-        render(
-            trigger,
-            "triggered",
-            question,
-            finetune.trigger,
-            Random(seed_of("trigger", seed, finetune.name, place)),
-        )
-        for place, question in enumerate(questions)
+        render(trigger, "triggered", question, finetune.trigger, Random(drawn))
+        for question, drawn in zip(questions, seeds, strict=True)
     ]
 
 

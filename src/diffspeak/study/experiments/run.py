@@ -13,7 +13,7 @@ from typing import Any
 from diffspeak.evaluate import kept_guesses, scored
 from diffspeak.evaluate.guesses import Guesses
 from diffspeak.files import canonical_json, sha256
-from diffspeak.finetunes import Finetune
+from diffspeak.finetunes import SEEDING, Finetune
 from diffspeak.progress import Reporter
 from diffspeak.study.bases import load_study_base
 from diffspeak.study.experiments.config import ExperimentConfig, RowConfig
@@ -104,6 +104,7 @@ def _made_with(
         "base": workshop.base.fingerprint.to_dict(),
         "method": row.method,
         "seed": seed,
+        "seeding": SEEDING,
         "question": workshop.question(experiment, row),
         "trained": workshop.trained_with(experiment, row, seed),
         "reference": row.reference,

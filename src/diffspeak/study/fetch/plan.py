@@ -11,7 +11,7 @@ from pathlib import Path
 
 from diffspeak.behaviors import BehaviorConfig
 from diffspeak.errors import UsageError
-from diffspeak.finetunes.places import hub_id
+from diffspeak.hub import hub_id
 from diffspeak.models.pocket import BEHAVIORS, adapter_folder, part_of
 from diffspeak.models.pocket import NAME as POCKET
 from diffspeak.progress import Reporter, Silent

@@ -14,7 +14,7 @@ from diffspeak.evaluate.methods.method import Guess
 from diffspeak.evaluate.methods.weight_to_text.projection import Tensors, soft_tokens, stacked
 from diffspeak.evaluate.methods.weight_to_text.prompt import SoftPrompt, soft_prompt
 from diffspeak.evaluate.methods.weight_to_text.saved import Projection
-from diffspeak.finetunes import Finetune
+from diffspeak.finetunes import Finetune, seeds_of
 from diffspeak.models import Answer, Base, Decoding, generate
 
 
@@ -67,7 +67,7 @@ def written(
     finetunes: Sequence[Finetune],
     decoding: Decoding,
 ) -> list[Answer]:
-    """What the base writes when it reads each finetune's soft tokens, greedily or by place.
+    """What the base writes when it reads each finetune's soft tokens.
 
     Args:
         base: Nothing attached, or switched off.
@@ -80,7 +80,7 @@ def written(
     for start in range(0, len(finetunes), decoding.batch_size):
         part = finetunes[start : start + decoding.batch_size]
         vectors = soft_tokens(tensors, stacked(tensors, part), len(part))
-        seeds = range(start, start + len(part))
+        seeds = [seeds_of("read", 0, one, [""])[0] for one in part] if decoding.draws else None
         with prompt.filled(base, vectors):
             answers += generate(base, [prompt.ids] * len(part), decoding, seeds=seeds)
     return answers

@@ -1,19 +1,20 @@
-"""The parts of PEFT that it does not promise to keep, all of them here.
+"""Factors of experts, as PEFT lays them out today.
 
-Adapters of mixtures of experts that were trained before transformers 5 have factors for each
-expert. PEFT turns them into factors of the fused experts, in a module of its own; what it makes of
-them is asked for here, so that every tensor is proved to be used. `pyproject.toml` bounds PEFT
-from above for this file's sake, and its tests say which part has gone.
+Takes an adapter's tensors, gives tensors. Adapters of mixtures of experts that were trained before
+transformers 5 have factors for each expert; PEFT turns them into factors of the fused experts, and
+what it makes of them is asked for here, so that every tensor is proved to be used. Before 0.19
+PEFT itself had factors of fused experts the other way round.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from peft.utils.transformers_weight_conversion import (
-    convert_peft_adapter_state_dict_for_transformers,
-)
 from torch import Tensor, nn
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+from diffspeak.finetunes.peft_library import (
+    convert_peft_adapter_state_dict_for_transformers,
+    get_checkpoint_conversion_mapping,
+)
 
 TURNED = (0, 19)
 """Since this release PEFT has `lora_A` on the inputs of fused experts, and not on their outputs."""

@@ -1,11 +1,11 @@
-"""The parts of PEFT that it does not promise: what broke says itself here."""
+"""Factors of experts; a part of PEFT that is gone, or computes otherwise, says so here."""
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from diffspeak.finetunes.peft_internals import converted, converts_experts, turned
+from diffspeak.finetunes.experts import converted, converts_experts, turned
 from tests.finetunes.strangers import write_model
 
 
