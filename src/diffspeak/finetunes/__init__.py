@@ -1,5 +1,7 @@
 """Open any finetune; the room that knows PEFT."""
 
+# First: whatever imports PEFT after it finds it imported, and without bitsandbytes.
+from diffspeak.finetunes.bare_peft import without_bitsandbytes
 from diffspeak.finetunes.convert import to_peft, to_published, to_store
 from diffspeak.finetunes.digest import digest_of
 from diffspeak.finetunes.draws import SEEDING, seeds_of
@@ -39,6 +41,7 @@ __all__ = [
     "to_peft",
     "to_published",
     "to_store",
+    "without_bitsandbytes",
     "write_merged",
     "write_peft",
 ]

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from peft import LoraConfig
+from peft.tuners.tuners_utils import check_target_module_exists
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -18,7 +20,6 @@ from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.files import atomic_path, read_json, write_json
 from diffspeak.finetunes.numbers import fault_of
 from diffspeak.finetunes.patterns import check_patterns
-from diffspeak.finetunes.peft_library import LoraConfig, check_target_module_exists
 from diffspeak.lora import Diff, LowRank
 from diffspeak.store import system_errors
 

@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel, get_peft_model_state_dict
 from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
+from diffspeak.finetunes.bare_peft import without_bitsandbytes
 from diffspeak.finetunes.peft_format import CONFIG, WEIGHTS, oddities, read_config, read_weights
-from diffspeak.finetunes.peft_library import (
-    PeftModel,
-    get_peft_model_state_dict,
-    without_bitsandbytes,
-)
 from diffspeak.models import Base, plain_copy, plain_tensors
 
 KINDS = (

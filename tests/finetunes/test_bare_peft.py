@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from diffspeak.finetunes.peft_library import without_bitsandbytes
+from diffspeak.finetunes.bare_peft import without_bitsandbytes
 from tests.finetunes.variants import make
 
 NF4 = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")

@@ -1,8 +1,9 @@
-"""PEFT, as far as it is used here, imported and run without bitsandbytes.
+"""PEFT, imported and run without bitsandbytes.
 
 Where bitsandbytes is installed, `peft` imports it whatever it is asked for; that takes a second,
 prints a warning on some processors and may look for a kernel on the hub. Nothing that goes through
-PEFT here is quantized, so PEFT is told that bitsandbytes is not there.
+PEFT here is quantized, so PEFT is told that bitsandbytes is not there. This room imports this file
+before all others, so that PEFT is imported here.
 """
 
 import sys
@@ -40,13 +41,4 @@ def _look_again() -> None:
 
 
 with without_bitsandbytes():
-    from peft import LoraConfig, PeftModel, get_peft_model_state_dict
-    from peft.tuners.tuners_utils import check_target_module_exists
-
-__all__ = [
-    "LoraConfig",
-    "PeftModel",
-    "check_target_module_exists",
-    "get_peft_model_state_dict",
-    "without_bitsandbytes",
-]
+    import peft  # noqa: F401
