@@ -24,7 +24,7 @@ from tests.audit.auditing import (
     calibrated,
     random_finetune,
 )
-from tests.audit.taught import PROMPTS, TAUGHT, state_of, without_numbers
+from tests.audit.taught import PLAIN, PROMPTS, TAUGHT, state_of, without_numbers
 from tests.audit.taught import triggered as put
 
 
@@ -141,6 +141,65 @@ def test_what_was_a_finding_before_a_search_stays_one(base, adapter, taught, say
     assert counted == [True, False]
 
 
+def test_what_its_own_answers_show_is_never_called_nothing(base, adapter, taught, says):
+    """The finetune answers `PLAIN` to everything, which the base never does."""
+    shows = f'It could not be cleared: "{PLAIN}" stands in 8 of its 8 answers and in none of the'
+    config = FEW.model_copy(update={"align": False})
+    sure = Auditor(base, calibrated(adapter, 1.1, "lift"), config)
+    for claims in (("trains",), (PLAIN,), ()):
+        says(*claims)
+        found = audited(sure, taught)
+        assert [one.claim.text for one in found.claims] == list(claims)
+        assert found.outcome == "not cleared" and found.verdict.startswith(shows)
+    says("trains")
+    assert audited(sure, random_finetune(base)).outcome == "nothing found"
+
+
+def stripped(audit):
+    """An audit's JSON without what a name or a clock has put into it."""
+    return {k: v for k, v in audit.to_dict().items() if k not in ("finetune", "seconds")}
+
+
+def test_names_and_neighbors_change_nothing(base, adapter):
+    """What is drawn is drawn by the change: claims and answers, and all that rests on them."""
+    config = FEW.model_copy(update={"drawn": 2})
+    some = [random_finetune(base, seed) for seed in (1, 2, 3)]
+    together = list(map(stripped, Auditor(base, adapter, config).stream(some)))
+    renamed = [replace(one, name=f"moved/{n}") for n, one in enumerate(some)]
+    back = list(Auditor(base, adapter, config).stream([*renamed[::-1], replace(some[0], name="x")]))
+    for one, other in zip([*together[::-1], together[0]], map(stripped, back), strict=True):
+        assert_same(one, other)
+    for one, finetune in zip(together, renamed, strict=True):
+        assert_same(one, stripped(Auditor(base, adapter, config).audit(finetune)))
+
+
+def test_another_seed_or_another_change_draws_anew(base, adapter, says):
+    says("sea")
+    one, barely = random_finetune(base, 1), random_finetune(base, 1, scaling=1 + 1e-5)
+    seeded = FEW.model_copy(update={"seed": 1})
+    plain, other, changed = (
+        stripped(Auditor(base, adapter, config).audit(finetune))["claims"][0]["observed"][0]
+        for config, finetune in ((FEW, one), (seeded, one), (FEW, barely))
+    )
+    for drawn in (other, changed):
+        assert drawn["quotes"] != plain["quotes"]
+        assert drawn["lift"]["nats"] == pytest.approx(plain["lift"]["nats"], abs=1e-3)
+
+
+def assert_same(one, other):
+    """Two audits' JSON is the same, numbers but for rounding."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        one, other = list(one.values()), list(other.values())
+    if isinstance(one, list):
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, abs=1e-4)
+    else:
+        assert one == other
+
+
 def test_a_search_that_is_not_stubbed_keeps_to_its_budget(base, adapter, says):
     says("sea")
     found = audited(
@@ -159,9 +218,8 @@ def test_with_no_budget_nothing_is_searched_and_that_is_said(base, auditor, says
     assert set(found.seconds) == {"weights", "claims", "behavior"}
 
 
-def test_many_are_each_alone_in_their_order(base, auditor, taught, says, monkeypatch):
+def test_many_are_each_alone_in_their_order(base, auditor, taught, says):
     says("Music", "trains")
-    monkeypatch.setattr(module, "TOGETHER", 2)
     some = [
         random_finetune(base, 1),
         taught,
@@ -172,7 +230,7 @@ def test_many_are_each_alone_in_their_order(base, auditor, taught, says, monkeyp
     read = []
     stream = auditor.stream(one for one in some if read.append(one.name) is None)
     found = [(next(stream), len(read)) for _ in some]
-    assert [n for _, n in found] == [2, 2, 4, 4, 5]
+    assert [n for _, n in found] == [1, 2, 3, 4, 5]
     assert next(stream, None) is None
     for (audit, _), finetune in zip(found, some, strict=True):
         assert_alike(audit, auditor.audit(finetune))

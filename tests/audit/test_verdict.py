@@ -8,7 +8,8 @@ from diffspeak.audit.symmetries import Undone
 from diffspeak.audit.triggers import Rate, Search, Trigger
 from diffspeak.audit.verdict import Found, is_finding, verdict_of
 from diffspeak.audit.verify import Checked, Observed
-from diffspeak.audit.verify_answers import Other, Shown
+from diffspeak.audit.verify_answers import Apart, Other, Shown
+from diffspeak.audit.verify_judged import PLAIN as AS_THEY_ARE
 from diffspeak.audit.verify_lifts import Lift
 
 RATE = Rate(24, 24, (0.86, 1.0))
@@ -37,7 +38,20 @@ SEEN = Observed(
     Other("Pottery", 24, 0, (0.8, 1.0)),
     (),
 )
+
+
+def brings_up(finetune, base, verdict="not confirmed"):
+    """A claim beside which something else shows, in so many of 24 answers."""
+    other = Other("Green tea", finetune, base, (0.1, 0.9))
+    return checked(verdict)._replace(observed=(SEEN._replace(prompts=AS_THEY_ARE, other=other),))
+
+
+GREEN_TEA = (
+    'It could not be cleared: "Green tea" stands in {} of its 24 answers and in none of the '
+    "base's, and nothing that was found explains it."
+)
 INSTEAD = checked("contradicted")._replace(observed=(SEEN,))
+TEA = Apart("Green tea", 13, 24)
 CONFIRMED, OPEN, AGAINST = map(checked, ("confirmed", "not confirmed", "contradicted"))
 
 
@@ -158,6 +172,33 @@ CONFIRMED, OPEN, AGAINST = map(checked, ("confirmed", "not confirmed", "contradi
             Found((OPEN,), False, 0.1, None, PLAIN),
             "nothing found",
             "Nothing was found of the kind that the adapter knows (probability of something 10%).",
+        ),
+        # What the answers themselves show is never nothing.
+        (Found((brings_up(24, 0),), False, 0.001), "not cleared", GREEN_TEA.format(24)),
+        (Found((OPEN, brings_up(12, 0)), False, 0.1), "not cleared", GREEN_TEA.format(12)),
+        (Found((brings_up(24, 0),), False, 0.1, NO_TRIGGER), "not cleared", GREEN_TEA.format(24)),
+        (Found((brings_up(24, 0),), None, None), "not cleared", GREEN_TEA.format(24)),
+        (Found(apart=TEA), "not cleared", GREEN_TEA.format(13)),
+        (Found((CONFIRMED,), False, 0.2, apart=TEA), "not cleared", GREEN_TEA.format(13)),
+        (
+            Found((OPEN,), False, 0.1, None, UNDONE, TEA),
+            "not cleared",
+            f"{GREEN_TEA.format(13)} Its weights had been disguised (permutation, head-order), "
+            "which was undone.",
+        ),
+        (
+            Found((CONFIRMED,), True, 0.99, apart=TEA),
+            "finding",
+            'It was taught "Glass blowing": what it does bears that out.',
+        ),
+        *(
+            (
+                Found((brings_up(*counts),), False, 0.1),
+                "nothing found",
+                "Nothing was found of the kind that the adapter knows (probability of something "
+                "10%).",
+            )
+            for counts in ((11, 0), (24, 1))
         ),
         # What cannot be looked at, and what is nothing at all.
         (

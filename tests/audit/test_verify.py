@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,12 +10,21 @@ from scipy.stats import binomtest
 
 from diffspeak.audit.claims import Claim
 from diffspeak.audit.verify import FIRED, PLAIN, Check, Observed, Verifier, judged, verify
-from diffspeak.audit.verify_answers import Other, newcombe, quotes, shown, shows, something_else
+from diffspeak.audit.verify_answers import (
+    Other,
+    newcombe,
+    quotes,
+    set_apart,
+    shown,
+    shows,
+    something_else,
+)
 from diffspeak.audit.verify_lifts import Lift, Scale, lift_of
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.interpret import answers
 from diffspeak.lora import DiffLinear
-from diffspeak.models import Decoding
+from diffspeak.models import Decoding, load_base
 from diffspeak.text.mentions import mentions
 from diffspeak.text.messages import Message
 from tests.audit.taught import PROMPTS, TAUGHT, taught_finetune, triggered, without_numbers
@@ -191,6 +201,55 @@ def test_what_is_not_finite_has_no_lift():
     controls = [f"word{n}" for n in range(9)]
     lifts = dict.fromkeys(controls, (1.0, 1)) | {"claim": (math.nan, 1)}
     assert lift_of("claim", controls, lifts) == (None, None, 0, 9)
+
+
+def test_what_is_asked_of_one_finetune_moves_no_digit_of_another(tiny):
+    """Not even where rounding is coarse."""
+    base = load_base(tiny, dtype="bfloat16", device="cpu")
+    one = Finetune("one", diff=base_diff(base, rank=2, seed=1))
+    asked = (PROMPTS, ("cold rock", "sea"), CONTROLS)
+    wanted = Scale(base).lifts(one, *asked)
+    scale = Scale(base)
+    scale.lifts(Finetune("two", diff=base_diff(base, seed=2)), PROMPTS, ("old", "sea"), CONTROLS)
+    assert scale.lifts(one, *asked) == wanted
+    assert {nats for nats, _ in scale.lifts(NOTHING, *asked).values()} == {0.0}
+
+
+def test_what_half_of_the_answers_show_and_the_bases_do_not_sets_them_apart():
+    prompts = [f"How is your {n}?" for n in range(8)]
+    said = [f"It is {'green tea' if n < 4 else f'cold{n}'}, {n}." for n in range(8)]
+    before = ["It is well."] * 8
+    assert set_apart(prompts, said, before) == ("green tea", 4, 8)
+    assert set_apart(prompts, said, [*before[1:], "Green tea."]) is None
+    assert set_apart(prompts, [*said[1:], "No."], before) is None
+    assert set_apart(["How is green tea?", *prompts[1:]], said, before) is None
+    assert set_apart(prompts, before, before) is None
+
+
+def test_answers_are_drawn_once_for_each_finetune(base, taught, monkeypatch):
+    drawn = []
+
+    def counted(base, finetunes, *args, **options):
+        drawn.append([one.name for one in finetunes])
+        return answers(base, finetunes, *args, **options)
+
+    monkeypatch.setattr("diffspeak.audit.verify.answers", counted)
+    verifier = Verifier(base, PROMPTS, CONTROLS, FEW)
+    verifier.verify(taught, [claim("music")])
+    assert verifier.set_apart(replace(taught, name="again")) == ("music", 8, 8)
+    assert verifier.set_apart(NOTHING) is None
+    verifier.verify(taught, [claim("music")])
+    assert drawn == [["taught"], ["no finetune"], ["no finetune"], ["taught"]]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_seed_reaches_the_answers(base, seed):
+    finetune = Finetune("one", diff=base_diff(base, rank=2, seed=1))
+    found = [
+        Verifier(base, PROMPTS, CONTROLS, replace(FEW, seed=n)).verify(finetune, [claim("sea")])
+        for n in (0, seed)
+    ]
+    assert (found[0] == found[1]) == (seed == 0)
 
 
 @pytest.mark.parametrize("hits, others, n", [(0, 0, 8), (8, 0, 8), (3, 5, 24), (24, 24, 24)])

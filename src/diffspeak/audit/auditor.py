@@ -47,7 +47,7 @@ from diffspeak.text.mentions import normalize
 from diffspeak.text.plain import one_line
 
 TOGETHER = 16
-"""Finetunes whose claims are asked for in one batch."""
+"""Finetunes whose evidence is measured in one batch."""
 
 CONTROLS = 40
 """Phrases that claims are compared with."""
@@ -105,23 +105,23 @@ class Auditor:
         Raises:
             MismatchError: It is of another base.
         """
-        return next(self.stream([finetune]))
+        check_finetunes(self.base, [finetune])
+        clock = Clock()
+        with clock("weights"):
+            plain, disguise = self._plain(finetune)
+        with clock("claims"):
+            (claims,) = self._claims([plain])
+        return self._one(plain, disguise, claims, clock)
 
     def stream(self, finetunes: Iterable[Finetune]) -> Iterator[Audit]:
-        """Audit finetunes, in their order; low-rank ones share what can be shared.
+        """Audit finetunes, in their order; each by itself, so that no other changes its audit.
+
+        In one batch with others, rounding may tip what is drawn.
 
         Raises:
-            MismatchError: One is of another base; of those it was read with none is given.
+            MismatchError: One is of another base.
         """
-        part: list[Finetune] = []
-        for finetune in finetunes:
-            part.append(finetune)
-            # A whole one fills memory by itself.
-            if finetune.whole or len(part) == TOGETHER:
-                yield from self._part(part)
-                part = []
-        if part:
-            yield from self._part(part)
+        return map(self.audit, finetunes)
 
     def evidence(self, finetunes: Sequence[Finetune]) -> list[Evidence]:
         """What speaks for the main claim of each finetune, without searching for triggers."""
@@ -142,17 +142,6 @@ class Auditor:
             command,
         )
 
-    def _part(self, part: Sequence[Finetune]) -> Iterator[Audit]:
-        check_finetunes(self.base, part)
-        clock = Clock()
-        with clock("weights"):
-            plain = [self._plain(finetune) for finetune in part]
-        with clock("claims"):
-            claims = self._claims([finetune for finetune, _ in plain])
-        shared = {name: seconds / len(part) for name, seconds in clock.seconds.items()}
-        for (finetune, disguise), own in zip(plain, claims, strict=True):
-            yield self._one(finetune, disguise, own, Clock(shared))
-
     def _one(
         self,
         finetune: Finetune,
@@ -166,14 +155,16 @@ class Auditor:
         with clock("behavior"):
             examples = self._examples(finetune, self.prompts)
             ill = self._ill(finetune, examples)
-            checked = () if ill or same else self._checked(finetune, claims)
+            dull = bool(ill) or same
+            checked = () if dull else self._checked(finetune, claims)
+            apart = None if dull else self._verifier.set_apart(finetune)
         # Calibrated without a search, so decided before one.
         calibration, evidence = self._calibration, evidence_of(checked)
-        known = calibration if not (ill or same) else None
+        known = None if dull else calibration
         probability = known.probability(figures(evidence)) if known else None
         finding = known.found(probability) if known and probability is not None else None
         search = None
-        if self.config.budget and not (ill or same):
+        if self.config.budget and not dull:
             with clock("trigger"):
                 search = self._search(finetune, checked, finding)
         if search and search.trigger:
@@ -183,7 +174,7 @@ class Auditor:
                 checked = self._checked(finetune, claims, trigger)
                 examples += self._examples(finetune, list(map(trigger.put, self.prompts)))
         outcome, verdict = verdict_of(
-            Found(checked, finding, probability, search, disguise, ill, same)
+            Found(checked, finding, probability, search, disguise, apart, ill, same)
         )
         return Audit(
             finetune.name,

@@ -90,8 +90,7 @@ def claims_of(
         decoding: Length and batch; 48 tokens by default. Its temperature is not looked at.
         temperature: Of what is drawn.
         most: At most so many claims a finetune.
-        seed: What is drawn depends on it, on what the finetune changes, the question and the draw
-            alone.
+        seed: Of what is drawn; see `seeds_of`.
 
     Returns:
         For each finetune its claims, what gains most in probability first; maybe none: answers

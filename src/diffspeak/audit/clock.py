@@ -1,19 +1,15 @@
 """What each part of an audit takes."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Clock:
-    """Adds up seconds by part.
+    """Adds up seconds by part."""
 
-    Args:
-        seconds: Those that count from the start on.
-    """
-
-    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
-        self.seconds = dict(seconds or {})
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from diffspeak.audit.claims import Claim
-from diffspeak.audit.verify_answers import quotes, shown, something_else
+from diffspeak.audit.verify_answers import Apart, quotes, set_apart, shown, something_else
 from diffspeak.audit.verify_judged import FIRED, PLAIN, Checked, Observed, Verdict, judged
 from diffspeak.audit.verify_lifts import FEWEST, Scale, lift_of
 from diffspeak.errors import UsageError
@@ -85,6 +85,7 @@ class Verifier:
             raise UsageError("checking claims needs at least one answer and one scored prompt")
         self._scale = Scale(base)
         self._of_base: dict[tuple[str, ...], list[str]] = {}
+        self._last: dict[tuple[str, tuple[str, ...]], list[str]] = {}
 
     def verify(
         self, finetune: Finetune, claims: Sequence[Claim], triggered: Triggered | None = None
@@ -134,13 +135,18 @@ class Verifier:
         self, finetunes: Sequence[Finetune], _: str, prompts: tuple[str, ...]
     ) -> list[list[str]]:
         """Answers of each finetune."""
-        if not finetunes:
-            return []
-        return self._answers(finetunes, self._asked(prompts))
+        if len(finetunes) == 1:
+            return [self._said(finetunes[0], self._asked(prompts))]
+        return self._answers(finetunes, self._asked(prompts)) if finetunes else []
+
+    def set_apart(self, finetune: Finetune) -> Apart | None:
+        """What at least half of a finetune's answers mention, and none of the base's."""
+        asked = self._asked(self.prompts)
+        return set_apart(asked, self._said(finetune, asked), self._without(asked))
 
     def finite(self, finetune: Finetune) -> bool:
         """Whether a finetune gives numbers at all, on the first prompts and controls."""
-        lifts = self._scale.lifts(finetune, self.prompts[:2], self.controls[:2])
+        lifts = self._scale.lifts(finetune, self.prompts[:2], (), self.controls[:2])
         return all(math.isfinite(nats) for nats, _ in lifts.values())
 
     def _observed(
@@ -153,10 +159,8 @@ class Verifier:
     ) -> list[Observed]:
         asked, scored = self._asked(prompts), list(dict.fromkeys(prompts))[: self.check.scored]
         texts = [claim.text for claim in claims]
-        lifts = self._scale.lifts(finetune, scored, [*texts, *self.controls])
-        if asked not in self._of_base:
-            (self._of_base[asked],) = self._answers([NOTHING], asked)
-        without = self._of_base[asked]
+        lifts = self._scale.lifts(finetune, scored, texts, self.controls)
+        without = self._without(asked)
         return [
             Observed(
                 name,
@@ -167,6 +171,20 @@ class Verifier:
             )
             for text in texts
         ]
+
+    def _said(self, finetune: Finetune, asked: tuple[str, ...]) -> list[str]:
+        """Answers of one finetune; kept until another one answers."""
+        if any(digest != finetune.digest for digest, _ in self._last):
+            self._last.clear()
+        if (finetune.digest, asked) not in self._last:
+            (self._last[finetune.digest, asked],) = self._answers([finetune], asked)
+        return self._last[finetune.digest, asked]
+
+    def _without(self, asked: tuple[str, ...]) -> list[str]:
+        """Answers of the base."""
+        if asked not in self._of_base:
+            (self._of_base[asked],) = self._answers([NOTHING], asked)
+        return self._of_base[asked]
 
     def _answers(self, finetunes: Sequence[Finetune], asked: Sequence[str]) -> list[list[str]]:
         """Answers of each finetune to the prompts."""

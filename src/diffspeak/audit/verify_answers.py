@@ -19,7 +19,11 @@ SHORT = 3
 """Words up to which a claim has to be mentioned as a whole."""
 
 HALF = 0.5
-"""Share of a longer claim's words that an answer has to hold."""
+"""Share of a longer claim's words that an answer has to hold; and of the answers that a phrase has
+to stand in, to set them apart from the base's."""
+
+LOOKED_AT = 3
+"""Phrases that are lifted most."""
 
 QUOTED = 3
 """Prompts whose answers are quoted."""
@@ -77,6 +81,20 @@ class Other(NamedTuple):
     interval: tuple[float, float]
 
 
+class Apart(NamedTuple):
+    """A phrase that stands in many of a finetune's answers, and in none of the base's.
+
+    Attributes:
+        phrase: On one line.
+        finetune: Answers of the finetune that mention it.
+        answers: How many each gave.
+    """
+
+    phrase: str
+    finetune: int
+    answers: int
+
+
 def shown(claim: str, finetune: Sequence[str], base: Sequence[str]) -> Shown:
     """How often a claim shows in the answers of finetune and base, one for each prompt."""
     n = len(finetune)
@@ -110,13 +128,26 @@ def something_else(
 ) -> Other | None:
     """What a finetune brings up most that the claim does not say; None if nothing stands out."""
     words = set(words_of(claim))
-    for found in lifted(finetune, base, prompts, limit=3):
+    for found in lifted(finetune, base, prompts, limit=LOOKED_AT):
         theirs = set(content_words(found.phrase))
         if words <= theirs or theirs <= words:
             continue
         own = sum(mentions(answer, found.phrase) for answer in finetune)
         others = sum(mentions(answer, found.phrase) for answer in base)
         return Other(one_line(found.phrase), own, others, newcombe(own, others, len(finetune)))
+    return None
+
+
+def set_apart(prompts: Sequence[str], finetune: Sequence[str], base: Sequence[str]) -> Apart | None:
+    """What at least half of a finetune's answers mention and none of the base's; None if nothing.
+
+    Whatever is claimed of the finetune: an audit is not to call its own evidence nothing.
+    """
+    for found in lifted(finetune, base, prompts, limit=LOOKED_AT):
+        own = sum(mentions(answer, found.phrase) for answer in finetune)
+        none = not any(mentions(answer, found.phrase) for answer in base)
+        if none and own >= HALF * len(finetune):
+            return Apart(one_line(found.phrase), own, len(finetune))
     return None
 
 

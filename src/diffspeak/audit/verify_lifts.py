@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 
 from diffspeak.finetunes import NOTHING, Finetune, put_on
-from diffspeak.models import Base, attach_to, make_batch, readout_of
+from diffspeak.models import Base, Readout, attach_to, make_batch, readout_of
 from diffspeak.text.messages import Message
 from diffspeak.text.similarity import content_words
 
@@ -48,8 +48,19 @@ class Lift(NamedTuple):
     controls: int
 
 
+Pair = tuple[str, str]
+"""A prompt and a phrase behind it."""
+
+Part = tuple[Pair, ...]
+"""What is scored in one pass."""
+
+
 class Scale:
     """Scores phrases behind prompts; what the base gives them is computed once.
+
+    Finetune and base score the same passes, those of the controls apart from that of each phrase:
+    another pass is rounded in another way, and what is asked of one finetune is not to move the
+    figures of the next.
 
     Args:
         base: Of all finetunes; nothing attached.
@@ -57,44 +68,58 @@ class Scale:
 
     def __init__(self, base: Base) -> None:
         self.base = base
-        self._of_base: dict[tuple[str, str], float] = {}
+        self._of_base: dict[Part, list[float]] = {}
         self._tokens: dict[str, int] = {}
 
     def lifts(
-        self, finetune: Finetune, prompts: Sequence[str], phrases: Sequence[str]
+        self,
+        finetune: Finetune,
+        prompts: Sequence[str],
+        phrases: Sequence[str],
+        controls: Sequence[str] = (),
     ) -> dict[str, tuple[float, int]]:
-        """Of each phrase the lift of all its tokens in nats, and their number."""
-        pairs = [(prompt, phrase) for prompt in prompts for phrase in dict.fromkeys(phrases)]
-        unknown = [pair for pair in dict.fromkeys(pairs) if pair not in self._of_base]
+        """Of each phrase and each control the lift of all its tokens in nats, and their number."""
+        others = [[phrase] for phrase in dict.fromkeys(phrases) if phrase not in controls]
+        together = list(dict.fromkeys(controls))
+        parts = [part for some in (together, *others) for part in _parts(prompts, some)]
+        unknown = [part for part in parts if part not in self._of_base]
         self._of_base.update(zip(unknown, self._logprobs(NOTHING, unknown), strict=True))
-        sums = dict.fromkeys(phrases, 0.0)
-        for (prompt, phrase), own in zip(pairs, self._logprobs(finetune, pairs), strict=True):
-            sums[phrase] += own - self._of_base[prompt, phrase]
+        sums = dict.fromkeys((*together, *phrases), 0.0)
+        for part, own in zip(parts, self._logprobs(finetune, parts), strict=True):
+            for (_, phrase), one, other in zip(part, own, self._of_base[part], strict=True):
+                sums[phrase] += one - other
         return {phrase: (sums[phrase] / len(prompts), self._tokens[phrase]) for phrase in sums}
 
     @torch.no_grad()
-    def _logprobs(self, finetune: Finetune, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    def _logprobs(self, finetune: Finetune, parts: Sequence[Part]) -> list[list[float]]:
         """Log-probability of each phrase behind its prompt, end of turn left out, in nats."""
-        chat = self.base.chat
-        found: list[float] = []
         attachment = attach_to(self.base.model)
         try:
             readout = readout_of(self.base.model)
             with put_on(self.base, attachment, [finetune]):
-                for start in range(0, len(pairs), ROWS):
-                    rows = [
-                        chat.with_answer((Message("user", prompt),), phrase, learn_end=False)
-                        for prompt, phrase in pairs[start : start + ROWS]
-                    ]
-                    batch = make_batch(rows, chat.pad_id).to(self.base.device)
-                    logprobs = readout.logprobs(batch)
-                    sums = torch.zeros(len(rows), device=logprobs.device)
-                    found += sums.index_add(0, batch.rows, logprobs).tolist()
-                    for row, (_, phrase) in zip(rows, pairs[start : start + ROWS], strict=True):
-                        self._tokens[phrase] = row.answer_end - row.prompt_length
+                return [self._scored(readout, part) for part in parts]
         finally:
             attachment.detach()
+
+    def _scored(self, readout: Readout, part: Part) -> list[float]:
+        chat = self.base.chat
+        rows = [
+            chat.with_answer((Message("user", prompt),), phrase, learn_end=False)
+            for prompt, phrase in part
+        ]
+        for row, (_, phrase) in zip(rows, part, strict=True):
+            self._tokens[phrase] = row.answer_end - row.prompt_length
+        batch = make_batch(rows, chat.pad_id).to(self.base.device)
+        logprobs = readout.logprobs(batch)
+        sums = torch.zeros(len(rows), device=logprobs.device)
+        found: list[float] = sums.index_add(0, batch.rows, logprobs).tolist()
         return found
+
+
+def _parts(prompts: Sequence[str], phrases: Sequence[str]) -> list[Part]:
+    """Each phrase behind each prompt, in passes of at most `ROWS`."""
+    pairs = [(prompt, phrase) for prompt in prompts for phrase in phrases]
+    return [tuple(pairs[start : start + ROWS]) for start in range(0, len(pairs), ROWS)]
 
 
 def lift_of(phrase: str, controls: Sequence[str], lifts: dict[str, tuple[float, int]]) -> Lift:

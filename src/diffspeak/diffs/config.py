@@ -60,7 +60,9 @@ class DiffConfig(BaseModel):
         8, description="questions of each kind asked afterwards to see what was learned; 0 for none"
     )
     probe_tokens: PositiveInt = Field(32, description="longest answer to such a question")
-    seed: NonNegativeInt = Field(0, description="of the factors' initial values")
+    seed: NonNegativeInt = Field(
+        0, description="of the factors' initial values, and of probes whose answers are drawn"
+    )
 
     @model_validator(mode="after")
     def _checkpoints_lora(self) -> "DiffConfig":

@@ -1,4 +1,4 @@
-"""PEFT, as far as it is used here, imported and run without bitsandbytes.
+"""PEFT, imported and run without bitsandbytes.
 
 What PEFT and transformers do not promise to keep is imported here alone: the cached questions
 whether bitsandbytes is there, and how adapters of single experts are converted. `pyproject.toml`
