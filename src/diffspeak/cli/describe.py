@@ -1,6 +1,5 @@
 """`diffspeak describe`: have an adapter say what finetunes were taught."""
 
-import math
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +15,17 @@ from diffspeak.cli.base_and_adapter import (
 from diffspeak.cli.described import facts_of, print_described, tell_failed, tell_notes
 from diffspeak.cli.facts import Facts, to_json
 from diffspeak.cli.left_out import LeftOut
-from diffspeak.cli.options import Device, DeviceMap, Dtype, Json, Limit, LowRank, Quantize, Split
+from diffspeak.cli.options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Json,
+    Limit,
+    LowRank,
+    Quantize,
+    Split,
+    check_temperature,
+)
 from diffspeak.cli.session import Session
 from diffspeak.errors import UsageError
 
@@ -111,8 +120,7 @@ def _check(question: str | None, temperature: float) -> None:
     """Refuse what no adapter can be asked, before anything is opened."""
     if question is not None and not question.strip():
         raise UsageError("--question is empty: ask something, or leave it out")
-    if not math.isfinite(temperature):
-        raise UsageError(f"--temperature {temperature}: expected a finite number")
+    check_temperature(temperature)
 
 
 def _noting(session: Session, finetunes: "Iterator[Finetune]") -> "Iterator[Finetune]":
