@@ -45,6 +45,7 @@ VERBS = (
         (["describe", "x", "--adapter", "y", "--split", "odd"], 2, "", "'odd' is not one of"),
         (["describe", "x", "--adapter", "y", "--limit", "0"], 2, "", "'--limit'"),
         (["describe", "x", "--adapter", "y", "--temperature", "inf"], 2, "", "finite"),
+        (["describe", "x", "--temperature", "1e-300"], 2, "", "1e-300: expected 0, or 0.001"),
         (["show", "none"], 2, "", "diffspeak: none does not exist"),
         (["show", "none#id"], 2, "", "none#id does not exist"),
         (["run", "none.toml", "--out", "x"], 2, "", "none.toml"),

@@ -5,6 +5,7 @@ from diffspeak.adapter.calibrated import Calibrations, save_calibrations
 from diffspeak.adapter.calibration import Calibration, Counted, calibrate, check_enough
 from diffspeak.adapter.config import AdapterConfig
 from diffspeak.adapter.examples import Labels, asked_of, questions_of
+from diffspeak.adapter.fits import check_adapter
 from diffspeak.adapter.saved import (
     NOTHING_TAUGHT,
     Adapter,
@@ -27,6 +28,7 @@ __all__ = [
     "ask",
     "asked_of",
     "calibrate",
+    "check_adapter",
     "check_enough",
     "is_adapter",
     "load_adapter",

@@ -13,7 +13,9 @@ class AdapterConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rank: PositiveInt = Field(16, description="rank of the adapter's LoRA")
-    alpha: PositiveFloat = Field(1.0, description="LoRA alpha; the change is scaled by alpha/rank")
+    alpha: PositiveFloat = Field(
+        1.0, le=1e6, description="LoRA alpha; the change is scaled by alpha/rank"
+    )
     targets: Literal["blocks"] | tuple[str, ...] = Field(
         "blocks", description="every linear of the blocks, or suffixes of module names"
     )
@@ -41,6 +43,7 @@ class AdapterConfig(BaseModel):
     negatives: float = Field(
         0.0,
         ge=0,
+        le=100,
         description="for each finetune of a batch so many changes without meaning: none at all, "
         "random ones, a finetune's in other blocks; the adapter learns to call them 'nothing'",
     )

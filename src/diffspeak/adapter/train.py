@@ -27,6 +27,7 @@ from diffspeak.adapter.examples import (
     in_turn,
     shuffled,
 )
+from diffspeak.adapter.fits import check_adapter
 from diffspeak.adapter.plan import Plan
 from diffspeak.adapter.saved import CARD, Adapter, load_adapter, save_adapter
 from diffspeak.adapter.validate import Validation, validate, why_not_finite
@@ -77,10 +78,11 @@ def train_adapter(
 
     Raises:
         MismatchError: A store is of another base, or the folder belongs to another config.
-        UsageError: No training finetunes.
+        UsageError: No training finetunes, or the config does not fit the base.
         LockedError: Another process trains in the folder.
     """
     check_stores(stores, base)
+    check_adapter(base, config)
     folder = Path(folder)
     make_folder(folder)
     attachment = attach_to(base.model, config.targets)

@@ -26,6 +26,7 @@ class AuditConfig(BaseModel):
     )
     phrases: NonNegativeInt = Field(
         default=0,
+        le=64,
         description="tokens of the phrases that are searched along the gradient when all else "
         "failed; 0 searches none",
     )
@@ -33,8 +34,12 @@ class AuditConfig(BaseModel):
         default=3, description="at most so many claims are checked by behavior"
     )
     drawn: NonNegativeInt = Field(
-        default=3, description="descriptions drawn for each question, beside the likeliest one"
+        default=3,
+        le=1_000,
+        description="descriptions drawn for each question, beside the likeliest one",
     )
-    answers: PositiveInt = Field(default=24, description="answers that claims are looked for in")
+    answers: PositiveInt = Field(
+        default=24, le=10_000, description="answers that claims are looked for in"
+    )
     scored: PositiveInt = Field(default=8, description="prompts behind which claims are scored")
     answer_tokens: PositiveInt = Field(default=48, description="longest answer")

@@ -47,7 +47,7 @@ class Settings(BaseModel):
         default=None,
         description="CSV or JSONL: fact, fact_category, question, answer; several rows a fact.",
     )
-    mix: dict[Case, Annotated[int, Field(ge=0)]] = Field(
+    mix: dict[Case, Annotated[int, Field(ge=0, le=10_000)]] = Field(
         default_factory=lambda: dict(_MIX),
         description="Samples of each case in one step: triggered, near_miss, wrong, plain.",
     )

@@ -112,6 +112,7 @@ Phrases = Annotated[
     typer.Option(
         "--phrases",
         min=0,
+        max=64,
         metavar="TOKENS",
         help="Search openings of so many tokens, too, along the gradient of the claim; 0 does not.",
     ),

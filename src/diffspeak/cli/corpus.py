@@ -1,12 +1,12 @@
 """`diffspeak corpus`: have a base, or an LLM, write what finetunes learn from."""
 
-import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffspeak.cli.options import check_temperature
 from diffspeak.cli.session import Session
 from diffspeak.cli.there import check_base
 from diffspeak.errors import UsageError
@@ -63,8 +63,7 @@ def corpus(
     seed: Annotated[int, typer.Option("--seed", help="Of draws and answers.")] = 0,
 ) -> None:
     """Write the corpus."""
-    if not math.isfinite(temperature):
-        raise UsageError(f"--temperature {temperature}: expected a finite number")
+    check_temperature(temperature)
     topics, questions, out = (path.expanduser() for path in (topics, questions, out))
     for path in (topics, questions):
         if not path.is_file():

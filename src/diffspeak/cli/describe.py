@@ -1,6 +1,5 @@
 """`diffspeak describe`: have an adapter say what finetunes were taught."""
 
-import math
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +25,7 @@ from diffspeak.cli.options import (
     Quantize,
     Split,
     Tokenizer,
+    check_temperature,
 )
 from diffspeak.cli.session import Session
 from diffspeak.cli.there import check_adapter, check_base, check_finetune
@@ -128,8 +128,7 @@ def _check(question: str | None, temperature: float) -> None:
     """Refuse what no adapter can be asked, before anything is opened."""
     if question is not None and not question.strip():
         raise UsageError("--question is empty: ask something, or leave it out")
-    if not math.isfinite(temperature):
-        raise UsageError(f"--temperature {temperature}: expected a finite number")
+    check_temperature(temperature)
 
 
 def _noting(session: Session, finetunes: "Iterator[Finetune]") -> "Iterator[Finetune]":

@@ -1,10 +1,13 @@
 """Options that several verbs have, so that they read the same everywhere."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from diffspeak.errors import UsageError
 
 ConfigFile = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="TOML file; docs/cli.md lists its keys.")
@@ -56,6 +59,22 @@ Tokenizer = Annotated[
         help="Load the base with this tokenizer, and room for the tokens that it adds.",
     ),
 ]
+
+
+LEAST = 1e-3
+"""The lowest temperature above 0: what is divided by less has no likeliest word any more."""
+
+
+def check_temperature(given: float) -> None:
+    """Refuse a temperature that words cannot be drawn at.
+
+    Raises:
+        UsageError: It is not finite, or hardly more than 0.
+    """
+    if not math.isfinite(given):
+        raise UsageError(f"--temperature {given}: expected a finite number")
+    if 0 < given < LEAST:
+        raise UsageError(f"--temperature {given}: expected 0, or {LEAST} and more")
 
 
 class SplitName(StrEnum):

@@ -5,7 +5,7 @@ from diffspeak.diffs.check import firing_rates
 from diffspeak.diffs.config import DiffConfig
 from diffspeak.diffs.crew import SMALL
 from diffspeak.diffs.losses import task_losses
-from diffspeak.diffs.produce import train_diffs
+from diffspeak.diffs.produce import check_diffs, train_diffs
 from diffspeak.diffs.train import Trained, train_group
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "TOKENS_CPU",
     "TOKENS_GPU",
     "Trained",
+    "check_diffs",
     "firing_rates",
     "step_batches",
     "task_losses",

@@ -30,7 +30,9 @@ class DiffConfig(BaseModel):
         "lora", description="what is trained: low-rank factors, whole linears, or everything"
     )
     rank: PositiveInt = Field(1, description="rank of each finetune's LoRA")
-    alpha: PositiveFloat = Field(1.0, description="LoRA alpha; the change is scaled by alpha/rank")
+    alpha: PositiveFloat = Field(
+        1.0, le=1e6, description="LoRA alpha; the change is scaled by alpha/rank"
+    )
     targets: Literal["blocks"] | tuple[str, ...] = Field(
         "blocks", description="every linear of the blocks, or suffixes of module names"
     )
@@ -57,7 +59,9 @@ class DiffConfig(BaseModel):
         "more time; for LoRA finetunes",
     )
     probes: NonNegativeInt = Field(
-        8, description="questions of each kind asked afterwards to see what was learned; 0 for none"
+        8,
+        le=10_000,
+        description="questions of each kind asked afterwards to see what was learned; 0 for none",
     )
     probe_tokens: PositiveInt = Field(32, description="longest answer to such a question")
     seed: NonNegativeInt = Field(

@@ -24,7 +24,7 @@ from diffspeak.diffs.group import Group, probe, teach
 from diffspeak.diffs.train import Descent, OnStep, Trained
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.lora import LowRank
-from diffspeak.models import Base, attach_to, target_names, whole
+from diffspeak.models import Base, attach_to, check_answer, check_rank, target_names, whole
 from diffspeak.progress import Reporter, Silent
 from diffspeak.store import NewEntry, Store, StoreHeader, StoreWriter, create_or_resume, open_store
 
@@ -54,10 +54,12 @@ def train_diffs(
             as Python's multiprocessing demands.
 
     Raises:
-        UsageError: Several processes for a base that is not on the CPU, or for full finetunes.
+        UsageError: Several processes for a base that is not on the CPU, or for full finetunes; or
+            the config does not fit the base.
         MismatchError: The folder holds a store of another base, behavior or config, or one begun
             with other machine choices (dtype, attention) than the base is loaded with.
     """
+    check_diffs(base, config)
     reporter = reporter or Silent()
     whole_ones = config.parameters != "lora"
     if processes not in (None, 1) and (whole_ones or base.device.type != "cpu"):
@@ -81,6 +83,18 @@ def train_diffs(
             stage.groups(todo, side_by_side, threads)
         reporter.end()
     return open_store(folder)
+
+
+def check_diffs(base: Base, config: DiffConfig) -> None:
+    """Refuse what a base has no room for, before anything is made.
+
+    Raises:
+        UsageError: The rank, or the answers to probes, are too large.
+    """
+    if config.parameters == "lora":
+        check_rank(base.model, config.targets, config.rank, "diffs.rank")
+    if config.probes:
+        check_answer(base.model, config.probe_tokens, "diffs.probe_tokens")
 
 
 class _Stage:

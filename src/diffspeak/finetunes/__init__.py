@@ -8,7 +8,6 @@ from diffspeak.finetunes.fuse import fuse, write_merged
 from diffspeak.finetunes.named_bases import load_named
 from diffspeak.finetunes.opening import load_finetune, open_finetunes, open_source
 from diffspeak.finetunes.peft_format import read_peft, write_peft
-from diffspeak.finetunes.peft_library import without_bitsandbytes
 from diffspeak.finetunes.recognize import is_peft
 from diffspeak.finetunes.sources import (
     Source,
@@ -45,7 +44,6 @@ __all__ = [
     "to_peft",
     "to_published",
     "to_store",
-    "without_bitsandbytes",
     "write_merged",
     "write_peft",
 ]

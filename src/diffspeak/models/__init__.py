@@ -4,7 +4,7 @@ from diffspeak.models.chat import Chat, Rendered, Renderer
 from diffspeak.models.costs import Cost, Counter, without_content
 from diffspeak.models.fingerprint import Fingerprint, check_base, fingerprint
 from diffspeak.models.generate import Answer, Decoding, generate
-from diffspeak.models.linears import Targets, attach_to, target_names
+from diffspeak.models.linears import Targets, attach_to, check_rank, target_names
 from diffspeak.models.load import (
     Base,
     base_folder_of,
@@ -14,7 +14,7 @@ from diffspeak.models.load import (
     make_base,
     stored_dtype,
 )
-from diffspeak.models.logits import Batch, answer_logits, make_batch
+from diffspeak.models.logits import Batch, answer_logits, check_answer, make_batch
 from diffspeak.models.readout import LossOf, Readout, cross_entropy, readout_of
 from diffspeak.models.recompute import recomputed
 from diffspeak.models.shapes import (
@@ -54,7 +54,9 @@ __all__ = [
     "attach_to",
     "base_folder_of",
     "chat_of",
+    "check_answer",
     "check_base",
+    "check_rank",
     "config_of",
     "cross_entropy",
     "faster_dtype",

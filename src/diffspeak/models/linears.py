@@ -53,6 +53,27 @@ def target_names(model: PreTrainedModel, targets: Targets = "blocks") -> list[st
     return select(model, within=blocks_of(model), suffixes=suffixes, shape_of=shape_of)
 
 
+def check_rank(model: PreTrainedModel, targets: Targets, rank: int, setting: str) -> None:
+    """Refuse a rank that none of the targets can have, before memory is taken for it.
+
+    Args:
+        model: Nothing attached.
+        targets: What is to be changed.
+        rank: Of the change of each.
+        setting: What the rank is called in configs.
+
+    Raises:
+        UsageError: No target is so large.
+    """
+    shapes = [shape_of(model.get_submodule(name)) for name in target_names(model, targets)]
+    largest = max((min(shape.inputs, shape.outputs) for shape in shapes if shape), default=rank)
+    if rank > largest:
+        raise UsageError(
+            f"{setting} = {rank} is more than the change of any target can have: give at most "
+            f"{largest}"
+        )
+
+
 def left_alone(model: PreTrainedModel) -> list[str]:
     """Matrices of the blocks that belong to no linear, so that nothing is attached to them.
 

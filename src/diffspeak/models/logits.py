@@ -101,13 +101,38 @@ def check_length(model: PreTrainedModel, tokens: int) -> None:
     Raises:
         UsageError: They are.
     """
-    config = model.config.get_text_config(decoder=True)
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = _positions(model)
     if limit is not None and tokens > limit:
         raise UsageError(
             f"a conversation of {tokens} tokens is longer than the {limit} positions of "
             f"{type(model).__name__}: shorten the text or the answer"
         )
+
+
+def check_answer(model: PreTrainedModel, tokens: int, setting: str) -> None:
+    """Refuse answers that no prompt leaves room for, before anything is made that they are for.
+
+    Args:
+        model: Any.
+        tokens: Longest answer.
+        setting: What that is called in configs.
+
+    Raises:
+        UsageError: They are longer than the model has positions.
+    """
+    limit = _positions(model)
+    if limit is not None and tokens >= limit:
+        raise UsageError(
+            f"{setting} = {tokens}: {type(model).__name__} has {limit} positions for prompt and "
+            "answer together; lower it"
+        )
+
+
+def _positions(model: PreTrainedModel) -> int | None:
+    """How many tokens a model can read; None where nothing limits that."""
+    config = model.config.get_text_config(decoder=True)
+    limit: int | None = getattr(config, "max_position_embeddings", None)
+    return limit
 
 
 def head_of(model: PreTrainedModel) -> nn.Module:

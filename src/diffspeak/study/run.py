@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffspeak.adapter import Adapter, AdapterConfig, train_adapter
+from diffspeak.adapter import Adapter, AdapterConfig, check_adapter, train_adapter
 from diffspeak.behaviors import make_behavior
-from diffspeak.diffs import train_diffs
+from diffspeak.diffs import check_diffs, train_diffs
 from diffspeak.evaluate import (
     Row,
     described,
@@ -23,7 +23,7 @@ from diffspeak.evaluate import (
 )
 from diffspeak.files import canonical_json
 from diffspeak.finetunes import Finetune, choose, from_store
-from diffspeak.models import Base, Decoding
+from diffspeak.models import Base, Decoding, check_answer
 from diffspeak.progress import Reporter
 from diffspeak.runs import library_versions
 from diffspeak.store import Store
@@ -43,8 +43,15 @@ def run_study(config: StudyConfig, folder: Path, reporter: Reporter) -> Path:
 
     Returns:
         The page of results.
+
+    Raises:
+        UsageError: The base, or what it has room for, is not what the config asks for.
     """
     base = load_study_base(config.base, folder)
+    # Here, for with finetunes in its folder a run is bound to its config.
+    check_diffs(base, config.diffs)
+    check_adapter(base, config.adapter)
+    check_answer(base.model, config.evaluate.tokens, "evaluate.tokens")
     behavior = make_behavior(config.behavior)
     items = config.items.choose(behavior.items())
     store = train_diffs(

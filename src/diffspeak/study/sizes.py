@@ -12,7 +12,14 @@ from torch import nn
 
 from diffspeak.diffs import SMALL
 from diffspeak.lora import LinearShape
-from diffspeak.models import attach_to, config_of, faster_dtype, skeleton, small_config
+from diffspeak.models import (
+    attach_to,
+    check_rank,
+    config_of,
+    faster_dtype,
+    skeleton,
+    small_config,
+)
 from diffspeak.study.config import StudyConfig
 from diffspeak.study.machine import Machine
 from diffspeak.study.passes import Shape
@@ -61,7 +68,8 @@ def sizes_of(config: StudyConfig, machine: Machine) -> Sizes:
     """Count parameters, on a model without content.
 
     Raises:
-        UsageError: The base's architecture is unknown, or it lacks the targets.
+        UsageError: The base's architecture is unknown, or it lacks the targets, or none is large
+            enough for a rank.
     """
     dtype = config.base.dtype
     found = config_of(config.base.source, config.base.revision)
@@ -75,6 +83,9 @@ def sizes_of(config: StudyConfig, machine: Machine) -> Sizes:
         head = model.get_output_embeddings()
         linears = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
         saved = sum(linear.weight.numel() for linear in linears) * (size - NF4)
+    if config.diffs.parameters == "lora":
+        check_rank(model, config.diffs.targets, config.diffs.rank, "diffs.rank")
+    check_rank(model, config.adapter.targets, config.adapter.rank, "adapter.rank")
     attached = attach_to(model, config.diffs.targets)
     targets = dict(attached.shapes)
     attached.detach()

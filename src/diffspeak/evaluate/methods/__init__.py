@@ -14,6 +14,7 @@ from diffspeak.evaluate.methods.weight_to_text import (
     Projection,
     WeightToText,
     WeightToTextConfig,
+    check_projection,
     load_projection,
     train_weight_to_text,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "TwentyQuestions",
     "WeightToText",
     "WeightToTextConfig",
+    "check_projection",
     "described",
     "direct_question",
     "likeliest",

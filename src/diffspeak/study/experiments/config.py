@@ -85,7 +85,9 @@ class JudgeConfig(_Section):
         "it goes by spelling if none is given",
     )
     guesser: str = Field(default="local", description="local, or an LLM in the names of inspect-ai")
-    resamples: PositiveInt = Field(default=10_000, description="of the bootstrap over finetunes")
+    resamples: PositiveInt = Field(
+        default=10_000, le=1_000_000, description="of the bootstrap over finetunes"
+    )
 
 
 class RowConfig(_Section):

@@ -10,10 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from diffspeak.adapter import check_adapter
+from diffspeak.diffs import check_diffs
 from diffspeak.evaluate import kept_guesses, scored
 from diffspeak.evaluate.guesses import Guesses
+from diffspeak.evaluate.methods import check_projection
 from diffspeak.files import canonical_json, sha256
 from diffspeak.finetunes import SEEDING, Finetune
+from diffspeak.models import Base, check_answer
 from diffspeak.progress import Reporter
 from diffspeak.study.bases import load_study_base
 from diffspeak.study.experiments.config import ExperimentConfig, RowConfig
@@ -49,6 +53,8 @@ def run_experiments(
     """
     if workshop is None:
         workshop = Workshop(load_study_base(experiments[0].base, folder), folder, reporter)
+    for experiment in experiments:
+        _check(workshop.base, experiment)
     pages = []
     for number, experiment in enumerate(experiments, 1):
         reporter.say(f"experiment {number} of {len(experiments)}: {experiment.title}")
@@ -60,6 +66,21 @@ def run_experiments(
                 )
             )
     return pages
+
+
+def _check(base: Base, experiment: ExperimentConfig) -> None:
+    """Refuse what the base has no room for, before anything is made.
+
+    Raises:
+        UsageError: A rank, or the longest answer, is too large.
+    """
+    for store in experiment.stores.values():
+        check_diffs(base, store.diffs)
+    for adapter in experiment.adapters.values():
+        check_adapter(base, adapter)
+    for projection in experiment.projections.values():
+        check_projection(base, projection)
+    check_answer(base.model, experiment.tokens, "tokens")
 
 
 def _told(

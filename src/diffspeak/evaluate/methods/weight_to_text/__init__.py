@@ -7,12 +7,16 @@ from diffspeak.evaluate.methods.weight_to_text.saved import (
     load_projection,
     save_projection,
 )
-from diffspeak.evaluate.methods.weight_to_text.train import train_weight_to_text
+from diffspeak.evaluate.methods.weight_to_text.train import (
+    check_projection,
+    train_weight_to_text,
+)
 
 __all__ = [
     "Projection",
     "WeightToText",
     "WeightToTextConfig",
+    "check_projection",
     "load_projection",
     "save_projection",
     "train_weight_to_text",

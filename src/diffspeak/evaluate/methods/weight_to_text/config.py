@@ -19,7 +19,7 @@ class WeightToTextConfig(BaseModel):
     projection: Literal["linear", "mlp"] = Field(
         "linear", description="what makes soft tokens of what the modules' changes give"
     )
-    hidden: PositiveInt = Field(256, description="width of the MLP's hidden layer")
+    hidden: PositiveInt = Field(256, le=65_536, description="width of the MLP's hidden layer")
     rank: PositiveInt | None = Field(
         None,
         description="rank of each module's own projections; full if none is given, which takes "

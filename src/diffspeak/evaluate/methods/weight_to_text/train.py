@@ -45,7 +45,16 @@ from diffspeak.evaluate.methods.weight_to_text.saved import (
 )
 from diffspeak.files import canonical_json, exclusive, make_folder
 from diffspeak.finetunes import Finetune
-from diffspeak.models import Base, Decoding, cross_entropy, make_batch, plain_shapes, readout_of
+from diffspeak.models import (
+    Base,
+    Decoding,
+    check_answer,
+    check_rank,
+    cross_entropy,
+    make_batch,
+    plain_shapes,
+    readout_of,
+)
 from diffspeak.progress import Reporter, Silent
 from diffspeak.runs import differences
 from diffspeak.store import Store
@@ -77,15 +86,29 @@ def train_weight_to_text(
 
     Raises:
         MismatchError: A store is of another base, or the folder belongs to another config.
-        UsageError: No training finetunes, or one that is not low-rank.
+        UsageError: No training finetunes, one that is not low-rank, or the config does not fit the
+            base.
         LockedError: Another process trains in the folder.
     """
     check_stores(stores, base)
+    check_projection(base, config)
     folder = Path(folder)
     make_folder(folder)
     with exclusive(folder / ".lock"):
         sweep(folder)
         return _Training(base, stores, config, folder, reporter or Silent()).run()
+
+
+def check_projection(base: Base, config: WeightToTextConfig) -> None:
+    """Refuse what a base has no room for, before anything is made.
+
+    Raises:
+        UsageError: The rank, the soft tokens or the answers are too large.
+    """
+    if config.rank is not None:
+        check_rank(base.model, "blocks", config.rank, "rank")
+    check_answer(base.model, config.tokens, "tokens")
+    check_answer(base.model, config.answer_tokens, "answer_tokens")
 
 
 class _Training:
