@@ -28,7 +28,7 @@ def pytest_configure() -> None:
 def same_dtype_everywhere() -> Iterator[None]:
     """Dtype auto is float32, whatever would be faster here: what is compared is not rounded."""
     with pytest.MonkeyPatch.context() as patch:
-        for place in ("diffspeak.models.load", "diffspeak.study.sizes"):
+        for place in ("diffspeak.models.placement", "diffspeak.study.sizes"):
             patch.setattr(f"{place}.faster_dtype", lambda device: torch.float32)
         yield
 

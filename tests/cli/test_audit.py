@@ -161,7 +161,7 @@ def test_a_precision_chosen_by_measuring_is_chosen_once(
 ):
     write_finetunes(tmp_path / "loras", base, 2)
     for faster, again in ((torch.float32, 2), (torch.bfloat16, 0)):
-        monkeypatch.setattr("diffspeak.models.load.faster_dtype", lambda device, d=faster: d)
+        monkeypatch.setattr("diffspeak.models.placement.faster_dtype", lambda device, d=faster: d)
         assert cli("audit", "loras", "--adapter", adapter).code == 0
         assert LAST[0].base.dtype == torch.float32 and len(LAST[0].audited) == again
     assert cli("audit", "loras", "--adapter", adapter, "--dtype", "bfloat16").code == 0

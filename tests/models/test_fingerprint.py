@@ -17,7 +17,7 @@ from diffspeak.models import (
     load_base,
     target_names,
 )
-from diffspeak.models.load import DTYPES
+from diffspeak.models.placement import DTYPES
 from tests.families import FAMILIES, build_family
 
 

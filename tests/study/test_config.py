@@ -6,7 +6,7 @@ import pytest
 
 from diffspeak.behaviors import Item
 from diffspeak.errors import UsageError
-from diffspeak.models.load import DTYPES
+from diffspeak.models.placement import DTYPES
 from diffspeak.models.pocket import corpus_file
 from diffspeak.study import AdapterStudyConfig, ItemsConfig, StudyConfig, load_config
 from diffspeak.study.config import BaseConfig

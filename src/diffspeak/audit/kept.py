@@ -13,7 +13,7 @@ from diffspeak.audit.reading import read_audit
 from diffspeak.audit.result import Audit
 from diffspeak.errors import DiffspeakError, UsageError
 from diffspeak.files import exclusive, make_folder, read_bytes, read_json, sha256, write_json
-from diffspeak.models.load import DTYPES
+from diffspeak.models.placement import DTYPES
 
 MARK = "audits.json"
 """Says that a folder is for audits, of what, and in which precision they are made."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffspeak.finetunes import Finetune, Source
+    from diffspeak.lora import Diff
     from diffspeak.models import Base
 
 HELP = """Write finetunes in another format.
@@ -130,9 +131,8 @@ def _as_one(
     """Write one finetune, with an adapter or merged into its base or both."""
     from diffspeak.adapter import load_adapter
     from diffspeak.files import make_folder
-    from diffspeak.finetunes import folder_of, fuse, is_peft, write_merged, write_peft
+    from diffspeak.finetunes import folder_of, fuse, is_peft, write_peft
     from diffspeak.models import plain_shapes
-    from diffspeak.models.load import DTYPES
 
     if len(source.keys) != 1:
         raise UsageError(f"{source.name} holds {len(source.keys)} finetunes; name one with #KEY")
@@ -142,19 +142,7 @@ def _as_one(
         trained.check(base)
     if merge:
         change = trained.diff if trained else {}
-        merged = write_merged(
-            base,
-            finetune,
-            change,
-            target,
-            brought=folder_of(source),
-            dtype=DTYPES[dtype.value] if dtype else None,
-        )
-        own = f" with the finetune's {', '.join(merged.brought)}" if merged.brought else ""
-        session.results.print(
-            f"wrote {finetune.name} merged into {base.name} to {target}, in {merged.dtype}{own}",
-            soft_wrap=True,
-        )
+        _merge(session, base, finetune, change, target, folder_of(source), dtype)
         return
     assert trained is not None
     joined = fuse(finetune, trained.diff)
@@ -168,6 +156,28 @@ def _as_one(
     session.results.print(
         f"wrote finetune and adapter to {target}, a LoRA of rank {rank}; ask it: "
         f"{trained.questions[0]}",
+        soft_wrap=True,
+    )
+
+
+def _merge(
+    session: Session,
+    base: "Base",
+    finetune: "Finetune",
+    change: "Diff",
+    target: Path,
+    brought: Path | None,
+    dtype: Stored | None,
+) -> None:
+    """Write base, finetune and the change of an adapter as one checkpoint."""
+    from diffspeak.finetunes import write_merged
+    from diffspeak.models.placement import DTYPES
+
+    stored = DTYPES[dtype.value] if dtype else None
+    merged = write_merged(base, finetune, change, target, brought=brought, dtype=stored)
+    own = f" with the finetune's {', '.join(merged.brought)}" if merged.brought else ""
+    session.results.print(
+        f"wrote {finetune.name} merged into {base.name} to {target}, in {merged.dtype}{own}",
         soft_wrap=True,
     )
 

@@ -20,8 +20,8 @@ from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, Us
 from diffspeak.finetunes.adapter_files import CONFIG, AdapterFiles, unknown_keys
 from diffspeak.finetunes.experts import converted, turned
 from diffspeak.finetunes.finetune import Finetune
+from diffspeak.finetunes.mergeable import check_mergeable
 from diffspeak.finetunes.names import renaming_of
-from diffspeak.finetunes.peft_format import oddities
 from diffspeak.finetunes.peft_library import (
     PEFT_TYPE_TO_CONFIG_MAPPING,
     PeftConfig,
@@ -34,40 +34,11 @@ from diffspeak.finetunes.targets import targeted, without_patterns
 from diffspeak.finetunes.vocabulary import fitted
 from diffspeak.models import Base, partial_copy, plain_modules, plain_shapes, plain_tensors, untie
 
-KINDS = (
-    *("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "VERA", "OFT", "HRA", "LN_TUNING"),
-    *("FOURIERFT", "RANDLORA", "C3A", "MISS", "SHIRA", "TRAINABLE_TOKENS"),
-    *("BOFT", "VBLORA", "ROAD", "DELORA", "HIRA", "GRALORA"),
-)
-"""Types that are merged."""
-
-LORA_PARTS = (
-    *("use_dora", "lora_bias", "bias", "modules_to_save", "trainable_token_indices"),
-    *("target_parameters", "ensure_weight_tying"),
-)
-"""What a LoRA may have beside its factors."""
-
-CHANGE_BASE = ("pissa", "olora")
-"""Initializations that subtract from the base what the factors begin with, by the base alone.
-Others draw at random (PiSSA by iteration), or need data or a quantization that no folder holds
-(CorDA, LoftQ, LoRA-GA)."""
-
-NO_CHANGE = {
-    "alora_invocation_tokens": "it acts behind its invocation tokens alone (aLoRA), so it is not a "
-    "change of weights, and no merged checkpoint holds it; nothing here can open it",
-    "layer_replication": "it runs layers of the base twice (layer_replication), so the result has "
-    "more layers than the base; nothing here can compare the two",
-}
-"""Parts of a LoRA that no change of weights can have the effect of."""
-
 FAILURES = (
     *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
     *(ImportError, OSError, MemoryError, ArithmeticError, re.error),
 )
 """What peft raises for a config or tensors that it cannot use."""
-
-SIZES = ("r", "rank", "init_r", "hybrid_r", "num_vectors", "vector_length", "n_frequency")
-"""Numbers of a config that memory is taken for."""
 
 PREFIX = "base_model.model."
 
@@ -85,7 +56,7 @@ def merged_by_peft(files: AdapterFiles, base: Base, name: str) -> Finetune:
         CorruptFileError: A tensor of it is not used, or not finite, or missing where it matters.
         MismatchError: It does not fit the base.
     """
-    _check(files, base)
+    check_mergeable(files, base)
     files = _for_base(files, base)
     merged, missing = _merged(files, base, seed=0)
     notes = []
@@ -144,50 +115,6 @@ def _quietly(seed: int) -> Iterator[None]:
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
         yield
-
-
-def _check(files: AdapterFiles, base: Base) -> None:
-    config, kind = files.config, files.config.get("peft_type")
-    for part, why in NO_CHANGE.items():
-        if config.get(part):
-            raise UsageError(f"{files.folder} cannot be opened: {why}")
-    if kind not in KINDS:
-        raise UsageError(
-            f"{files.folder} is a PEFT adapter of type {kind}, which is no change of weights that "
-            f"peft can merge; those of type {', '.join(KINDS)} are"
-        )
-    if base.fingerprint.linears is None:
-        raise UsageError(
-            f"{files.folder} is no plain LoRA ({', '.join(oddities(config))}): it cannot be put on "
-            "a quantized base; load the base in bfloat16"
-        )
-    _check_sizes(files, base)
-    if kind != "LORA":
-        return
-    known = (*LORA_PARTS, "init_lora_weights")
-    odd = [what for what in oddities(config) if what.partition("=")[0] not in known]
-    if str(config.get("init_lora_weights")).lower() not in CHANGE_BASE:
-        odd += [what for what in oddities(config) if what.startswith("init_lora_weights=")]
-    if odd:
-        raise UsageError(
-            f"{files.folder} cannot be opened: {', '.join(odd)} needs more than the folder holds; "
-            "merge it into its base with peft where it was trained, and give the merged checkpoint"
-        )
-
-
-def _check_sizes(files: AdapterFiles, base: Base) -> None:
-    """Refuse a config that would have peft take memory without end."""
-    config = files.config
-    largest = max(max(parameter.shape, default=1) for parameter in base.model.parameters())
-    experts = max((p.shape[0] for p in base.model.parameters() if p.dim() == 3), default=1)
-    sizes = [(key, config.get(key)) for key in SIZES]
-    sizes += [("rank_pattern", rank) for rank in (config.get("rank_pattern") or {}).values()]
-    for key, size in sizes:
-        if isinstance(size, int) and size > largest * experts:
-            raise CorruptFileError(
-                f"{files.folder / CONFIG} says {key} {size}, and {base.name} has no side longer "
-                f"than {largest}; write it again"
-            )
 
 
 def _for_base(files: AdapterFiles, base: Base) -> AdapterFiles:

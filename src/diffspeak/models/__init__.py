@@ -8,13 +8,13 @@ from diffspeak.models.linears import Targets, attach_to, check_rank, target_name
 from diffspeak.models.load import (
     Base,
     base_folder_of,
-    faster_dtype,
     load_base,
     load_tokenizer,
     make_base,
     stored_dtype,
 )
 from diffspeak.models.logits import Batch, answer_logits, check_answer, make_batch
+from diffspeak.models.placement import faster_dtype
 from diffspeak.models.readout import LossOf, Readout, cross_entropy, readout_of
 from diffspeak.models.recompute import recomputed
 from diffspeak.models.shapes import (

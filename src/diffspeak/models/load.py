@@ -1,17 +1,13 @@
 """Load a base: any Hugging Face causal LM, by hub id or folder, or the pocket base that ships.
 
-The one place where device, dtype and attention implementation are chosen; the choice is logged
-and stands in `Base.choices`, to be written into what is made with the base. Nothing is attached
+What `placement` chooses is logged and stands in `Base.choices`, to be written into what is made
+with the base. Nothing is attached
 to a model yet when it leaves here.
 """
 
 import logging
-import statistics
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,6 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
-    BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -29,16 +24,18 @@ from diffspeak.errors import UsageError
 from diffspeak.models.chat import Chat
 from diffspeak.models.fingerprint import Fingerprint, fingerprint
 from diffspeak.models.linears import left_alone
+from diffspeak.models.placement import (
+    device_of,
+    dtype_of,
+    keep_gradients,
+    placement,
+    quantization,
+)
 from diffspeak.models.pocket import NAME as POCKET
 from diffspeak.models.pocket import base_folder
 from diffspeak.models.transformers_internals import attention_of
 
 log = logging.getLogger(__name__)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""Not float16: it flushes the smallest weights of a bfloat16 checkpoint, which changes the base."""
-
-
-DEVICE_MAPS = ("auto", "balanced", "sequential")
 
 
 @dataclass(frozen=True)
@@ -117,15 +114,15 @@ def load_base(
         UsageError: The base is unknown or incomplete, or an argument is unknown; the message says
             which.
     """
-    place = _device(device)
-    chosen = _dtype(dtype, place)
+    place = device_of(device)
+    chosen = dtype_of(dtype, place)
     name = str(source)
     # A path is never the pocket base: Path("./pocket") reads as "pocket".
     source = str(base_folder()) if source == POCKET else name
     options: dict[str, Any] = {"revision": revision} if revision else {}
     attention_options = {} if attention == "auto" else {"attn_implementation": attention}
-    quantized = _quantization(quantize, chosen)
-    spread = _placement(device_map, place, placed=bool(quantized))
+    quantized = quantization(quantize, chosen)
+    spread = placement(device_map, place, placed=bool(quantized))
     own, model, missing = _fetched(
         source, options, {"dtype": chosen, **attention_options, **quantized, **spread}
     )
@@ -152,19 +149,8 @@ def _fetched(
         # transformers, tokenizers and safetensors raise what they choose for a broken file.
         raise UsageError(_why_not(source, error)) from error
     model, found = loaded
-    _keep_gradients(model)
+    keep_gradients(model)
     return tokenizer, model, found["missing_keys"]
-
-
-def _keep_gradients(model: PreTrainedModel) -> None:
-    """Have four-bit linears on a CPU stay as they are, so that gradients flow through them.
-
-    On processors with bfloat16 instructions bitsandbytes repacks a linear for good when it first
-    runs without gradients, into a form that has none.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def load_tokenizer(source: str, **options: Any) -> PreTrainedTokenizerBase:
@@ -227,47 +213,6 @@ def with_tokenizer(base: Base, source: str) -> Base:
     return Base(base.name, base.model, tokenizer, _chat(base.model, tokenizer), known)
 
 
-def _quantization(name: str, dtype: torch.dtype) -> dict[str, Any]:
-    """What transformers is told so that it quantizes."""
-    if name == "none":
-        return {}
-    if name != "nf4":
-        raise UsageError(f"quantize {name} is unknown; use none or nf4")
-    if find_spec("bitsandbytes") is None:
-        raise UsageError("quantize nf4 needs bitsandbytes: pip install 'diffspeak[quantize]'")
-    _import_bitsandbytes()
-    config = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-    )
-    return {"quantization_config": config}
-
-
-def _import_bitsandbytes() -> None:
-    """Import it here, and nowhere before: on some processors it warns of kernels that it lacks.
-
-    They would only make it faster, so the warning is shown with --debug alone.
-    """
-    theirs = logging.getLogger("bitsandbytes")
-    before = theirs.level
-    if not log.isEnabledFor(logging.DEBUG):
-        theirs.setLevel(logging.ERROR)
-    try:
-        import_module("bitsandbytes")
-    finally:
-        theirs.setLevel(before)
-
-
-def _placement(name: str, place: torch.device, *, placed: bool) -> dict[str, Any]:
-    """What transformers is told of devices; `placed`: the model cannot be moved afterwards."""
-    if name == "none":
-        return {"device_map": {"": place}} if placed else {}
-    if name not in DEVICE_MAPS:
-        raise UsageError(f"device_map {name} is unknown; use none, {', '.join(DEVICE_MAPS)}")
-    if find_spec("accelerate") is None:
-        raise UsageError(f"device_map {name} needs accelerate: pip install accelerate")
-    return {"device_map": name}
-
-
 def base_folder_of(base: Base) -> Path | None:
     """The folder that a base was loaded from, if it is on this machine and still there."""
     folder = base_folder() if base.name == POCKET else Path(base.name).expanduser()
@@ -304,45 +249,6 @@ def _chat(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Chat:
 def _embedding(model: PreTrainedModel) -> torch.Tensor:
     weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
     return weight
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"there is no device {name} here: {error}; use auto or cpu") from error
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return faster_dtype(device)
-    if name not in DTYPES:
-        raise UsageError(f"dtype {name} is unknown; use auto, {', '.join(DTYPES)}")
-    return DTYPES[name]
-
-
-def faster_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU; on a CPU only where it multiplies at least 1.2 times as fast."""
-    if device.type != "cpu":
-        return torch.bfloat16
-    speeds = {dtype: _seconds(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    faster = speeds[torch.float32] > 1.2 * speeds[torch.bfloat16]
-    return torch.bfloat16 if faster else torch.float32
-
-
-def _seconds(dtype: torch.dtype) -> float:
-    """Median seconds of one product of the size that a small model's layers have."""
-    x, w = torch.ones(512, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
-    times = []
-    for _ in range(7):
-        began = time.perf_counter()
-        torch.nn.functional.linear(x, w)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
 
 
 def _check_complete(source: str, tokenizer: PreTrainedTokenizerBase, missing: set[str]) -> None:
