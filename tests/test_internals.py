@@ -82,7 +82,7 @@ def test_our_own_and_documented_names_are_not_private_parts(code):
     assert not _found({"file.py": ast.parse(code)})
 
 
-@pytest.mark.parametrize("library", FILES.keys() - {"re"})
+@pytest.mark.parametrize("library", [library for library in FILES if library != "re"])
 def test_the_library_is_bounded_above(library):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]

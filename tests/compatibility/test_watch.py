@@ -36,6 +36,13 @@ def test_a_test_counts_once():
     assert (found.passed, found.skipped, found.failed) == (1, 1, ["bad"])
 
 
+def test_a_file_that_cannot_be_collected_has_failed():
+    watch = Watch()
+    for _ in range(2):
+        watch.pytest_collectreport(report("tests/test_it.py", "collect", "failed"))
+    assert watch.outcome.failed == ["tests/test_it.py"]
+
+
 def test_warnings_are_counted_by_category_module_and_message():
     watch = Watch()
     for message in ("gone in 5.40\nsecond line", "gone in 5.40"):

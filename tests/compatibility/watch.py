@@ -45,6 +45,11 @@ class Watch:
         self.outcome.skipped += report.skipped
         self.outcome.passed += report.when == "call" and report.passed
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot be imported has failed."""
+        if report.failed and report.nodeid not in self.outcome.failed:
+            self.outcome.failed.append(report.nodeid)
+
     def pytest_warning_recorded(self, warning_message: Any) -> None:
         """Count a warning."""
         category, file = warning_message.category.__name__, Path(warning_message.filename)
