@@ -47,10 +47,8 @@ def check_base(typed: str | None) -> None:
     """
     if typed is None or typed == POCKET or _exists(typed):
         return
-    if _REPOSITORY.fullmatch(typed):
-        _check_cached(typed, typed)
-        return
-    raise UsageError(f"base {typed} does not exist; give a hub id, a folder, or {POCKET}")
+    if not _REPOSITORY.fullmatch(typed):
+        raise UsageError(f"base {typed} does not exist; give a hub id, a folder, or {POCKET}")
 
 
 def check_stores(typed: Iterable[str]) -> None:
@@ -99,22 +97,8 @@ def _check(typed: str, message: str, *, hub: bool = False) -> None:
     place = typed.partition("#")[0]
     if "://" in place or _exists(place):
         return
-    parts = hub_id(place) if hub else None
-    if parts is None:
+    if not hub or hub_id(place) is None:
         raise UsageError(f"{typed} {message}")
-    _check_cached(typed, parts.repo)
-
-
-def _check_cached(typed: str, repository: str) -> None:
-    """Offline, refuse what the hub's cache does not have either."""
-    from huggingface_hub import constants
-
-    cached = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-    if constants.HF_HUB_OFFLINE and not cached.is_dir():
-        raise UsageError(
-            f"{typed} does not exist here, and could not be fetched from the hub, for "
-            "HF_HUB_OFFLINE is set: check the name, or unset it"
-        )
 
 
 def _ships(typed: str) -> bool:
