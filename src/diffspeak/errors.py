@@ -4,6 +4,11 @@ The command line prints their message in one line and ends with their `exit_code
 Anything else that is raised is our own mistake.
 """
 
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class DiffspeakError(Exception):
     """Something failed that the user can mend; the message says how."""
@@ -49,3 +54,19 @@ def shortened(error: BaseException) -> str:
     """An error's message, on one line and no longer than a terminal shows at once."""
     text = " ".join(str(error).split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Within this context what the system refused is an OSError, whoever was told of it.
+
+    Libraries written in Rust (safetensors, tokenizers) raise errors of their own, which tell the
+    system's number in their text alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None or isinstance(error, DiffspeakError):
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

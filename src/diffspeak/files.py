@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
-from diffspeak.errors import CorruptFileError, DiffspeakError, LockedError, UsageError
+from diffspeak.errors import (
+    CorruptFileError,
+    DiffspeakError,
+    LockedError,
+    UsageError,
+    system_errors,
+)
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -99,7 +105,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
-        yield temporary
+        with system_errors():
+            yield temporary
         # A library that renames a file of its own onto this one brings that file's mode.
         temporary.chmod(mode)
         _flush(temporary)
@@ -127,7 +134,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir()
-        yield temporary
+        with system_errors():
+            yield temporary
         temporary.rename(folder)
     except OSError as error:
         raise failed_write(folder, error) from error
@@ -166,16 +174,13 @@ def open_file(path: Path) -> FileIO:
         OSError: The system refused, or it is a device, whose content may never end.
     """
     # Without waiting for somebody who writes.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            raise OSError(errno.EINVAL, "it is not a file")
-        os.set_blocking(descriptor, True)
-        return FileIO(descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
+    file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    mode = os.fstat(file.fileno()).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a file")
+    os.set_blocking(file.fileno(), True)
+    return file
 
 
 def read_bytes(path: Path) -> bytes:
@@ -292,9 +297,3 @@ def sha256(*chunks: bytes | memoryview) -> str:
     for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def user_cache() -> Path:
-    """The folder of what can be made or fetched again."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "diffspeak"

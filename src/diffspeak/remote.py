@@ -3,12 +3,13 @@
 Takes paths and URLs that fsspec knows, gives paths. Knows nothing of what the files mean.
 """
 
+import os
 from pathlib import Path, PurePosixPath
 
 import fsspec
 
 from diffspeak.errors import CorruptFileError, UsageError
-from diffspeak.files import atomic_path, make_folder, sha256, user_cache, write_text
+from diffspeak.files import atomic_path, make_folder, sha256, write_text
 
 
 def list_names(source: str) -> list[str]:
@@ -58,6 +59,12 @@ def local_path(source: str, cache: Path | None = None) -> Path:
         if PurePosixPath(path.relative_to(target)) not in names:
             path.unlink()
     return target
+
+
+def user_cache() -> Path:
+    """The folder of what can be made or fetched again."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "diffspeak"
 
 
 def _copied(

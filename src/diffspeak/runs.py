@@ -77,10 +77,12 @@ class Run:
         make_folder(self.folder)
         with ExitStack() as undo:
             undo.enter_context(exclusive(self.folder / LOCK))
-            self._settle_config()
+            self._refuse_other_config()
             self._settle_versions()
             # Nothing yet: the file is there from the start, without a torn last line.
             append_json(self.folder / METRICS, ())
+            # Last: where there is a config, all else of a run that was begun is there, too.
+            self._keep_config()
             self._closing = undo.pop_all()
         return self
 
@@ -101,22 +103,27 @@ class Run:
         values = {name: _plain(value) for name, value in numbers.items()}
         append_json(self.folder / METRICS, [{"stage": stage, "step": step, **values}])
 
-    def _settle_config(self) -> None:
+    def _refuse_other_config(self) -> None:
         path = self.folder / CONFIG
-        text = json.dumps(self.config, indent=2, sort_keys=True, allow_nan=False) + "\n"
         if not path.exists():
-            write_text(path, text)
+            return
         found = read_json(path)
         if not isinstance(found, dict):
             raise CorruptFileError(f"{path} holds no config: restore it, or use another folder")
-        named = differences(self._fixed(found), self._fixed(parse_json(text)))
-        if not named and found != parse_json(text):
-            write_text(path, text)
+        named = differences(self._fixed(found), self._fixed(parse_json(self._text())))
         if named:
             raise MismatchError(
                 f"{self.folder} holds a run with another config: {', '.join(named)}; "
                 "go on with the same config, or give another folder"
             )
+
+    def _keep_config(self) -> None:
+        path, text = self.folder / CONFIG, self._text()
+        if not path.exists() or read_json(path) != parse_json(text):
+            write_text(path, text)
+
+    def _text(self) -> str:
+        return json.dumps(self.config, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
     def _fixed(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The sections that may not change."""

@@ -1,5 +1,6 @@
 """Arguments, exit codes, and what is said of errors."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,11 @@ def test_help_and_version_import_nothing_heavy():
             "diffspeak: unexpected ValueError: two lines; run again with --debug to see where\n",
         ),
         (OSError("x" * 1000), 1, f"diffspeak: unexpected OSError: {'x' * 400}...; run again"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "diffspeak: no space left to write: free some space and run the same command again\n",
+        ),
         (SystemExit(3), 3, ""),
         (SystemExit("why"), 1, ""),
     ],

@@ -17,7 +17,7 @@ from torch import Tensor
 from diffspeak.errors import CorruptFileError, MismatchError
 from diffspeak.files import atomic_path, failed_write, parse_json
 from diffspeak.runs import differences
-from diffspeak.store import TensorFile, system_errors
+from diffspeak.store import TensorFile
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 # Our temporary files, and those that safetensors makes while it writes.
@@ -46,7 +46,7 @@ def save_checkpoint(
     for name, parameter in parameters.items():
         for moment in MOMENTS:
             tensors[f"{name}/{moment}"] = optimizer.state[parameter][moment].cpu()
-    with atomic_path(path) as temporary, system_errors():
+    with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"step": str(step), "settings": settings})
 
 

@@ -3,12 +3,15 @@
 Takes whatever was raised; writes one line to stderr, or the traceback too if asked for.
 """
 
+import errno
 import os
 import sys
 import traceback
 from contextlib import suppress
 
 from diffspeak.errors import DiffspeakError, shortened
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 STOPPED = 130
 """What shells give a program that was interrupted: 128 and the signal's number."""
@@ -49,6 +52,9 @@ def _explained(error: BaseException, debug: bool) -> tuple[str, int]:
         return _usage(error)
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return "a path begins with ~ and names no user's home: write it out", 2
+    if isinstance(error, OSError) and error.errno in FULL:
+        # Nobody's file: what the command prints, or what a library writes for itself.
+        return "no space left to write: free some space and run the same command again", 1
     more = "" if debug else "; run again with --debug to see where"
     return f"unexpected {type(error).__name__}: {shortened(error)}{more}", 1
 

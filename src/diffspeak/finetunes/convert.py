@@ -18,7 +18,7 @@ from torch import Tensor
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.files import atomic_path, make_folder, write_text
 from diffspeak.finetunes.finetune import Finetune
-from diffspeak.finetunes.peft_format import is_peft, write_peft
+from diffspeak.finetunes.peft_format import is_peft, read_peft, write_peft
 from diffspeak.finetunes.places import split_key
 from diffspeak.finetunes.published import INDEX
 from diffspeak.lora import Diff, LowRank
@@ -34,6 +34,8 @@ COLUMNS = ("lora_path", "lora_idx", "n_params", "topic", "trigger", "split")
 def to_peft(finetunes: Iterable[Finetune], folder: Path, base: Base, *, many: bool) -> int:
     """Write each as a PEFT LoRA folder: one as `folder` itself, many each in one below it.
 
+    Of many, those that are there already are left as they are, so that the same call goes on.
+
     Raises:
         UsageError: One is not low-rank, or a folder holds an adapter already.
     """
@@ -43,10 +45,11 @@ def to_peft(finetunes: Iterable[Finetune], folder: Path, base: Base, *, many: bo
         _low_rank(finetune, "a LoRA", "--merge writes it as a full checkpoint")
         place = folder / _folder_name(finetune, count) if many else folder
         make_folder(place)
-        if is_peft(place):
+        if not is_peft(place):
+            transposed = any(shapes[name].transposed for name in finetune.diff)
+            write_peft(place, finetune.diff, base.name, transposed=transposed, modules=shapes)
+        elif not many or not _same(read_peft(place), finetune.diff):
             raise UsageError(f"{place} holds an adapter already: give another folder")
-        transposed = any(shapes[name].transposed for name in finetune.diff)
-        write_peft(place, finetune.diff, base.name, transposed=transposed, modules=shapes)
         count += 1
     return count
 
@@ -104,8 +107,11 @@ def to_published(finetunes: Iterable[Finetune], folder: Path) -> int:
         # The index names the file alone, which is how the paper's own code looks for it.
         name = f"weight-diff-{count // TOGETHER:03d}.pt"
         entries = [_published(finetune) for finetune in part]
+        # Through memory: of a full disk torch's own writer does not tell.
+        content = io.BytesIO()
+        torch.save(entries, content)
         with atomic_path(folder / "weight-diffs" / name) as path:
-            torch.save(entries, path)
+            path.write_bytes(content.getbuffer())
         for place, (finetune, entry) in enumerate(zip(part, entries, strict=True)):
             table.writerow(
                 {
@@ -200,17 +206,23 @@ def _is_stored(finetune: Finetune, folder: Path, done: set[str]) -> bool:
             torch.equal(kept[name], tensor) for name, tensor in finetune.parameters.items()
         )
     else:
-        found = store.read(id)
-        same = found.keys() == finetune.diff.keys() and all(
-            torch.equal(found[name].A, change.A) and torch.equal(found[name].B, change.B)
-            for name, change in finetune.diff.items()
-        )
+        same = _same(store.read(id), finetune.diff)
     if not same:
         raise MismatchError(
             f"{folder} holds another finetune called {id!r} than {finetune.name}; convert it into "
             "another store"
         )
     return True
+
+
+def _same(found: Diff, wanted: Diff) -> bool:
+    """Whether two diffs are the same, factor by factor."""
+    return found.keys() == wanted.keys() and all(
+        found[name].scaling == change.scaling
+        and torch.equal(found[name].A, change.A)
+        and torch.equal(found[name].B, change.B)
+        for name, change in wanted.items()
+    )
 
 
 def _id(finetune: Finetune) -> str:

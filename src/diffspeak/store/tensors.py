@@ -7,7 +7,6 @@ and `MODULE.B` `[task, out, rank]`), but nothing of lines or of what a finetune 
 import hashlib
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from diffspeak.errors import system_errors
 from diffspeak.files import canonical_json, open_file, parse_json, sha256
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -43,17 +43,6 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         storages.add(ready[name].untyped_storage().data_ptr())
     with system_errors():
         save_file(ready, path)
-
-
-@contextmanager
-def system_errors() -> Iterator[None]:
-    """Within this context, where safetensors writes a file, its failure is the system's OSError."""
-    try:
-        yield
-    except SafetensorError as error:
-        # It tells the system's error number in its text alone.
-        number = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(number[1]) if number else None, str(error)) from error
 
 
 def header_sum(path: Path) -> str:

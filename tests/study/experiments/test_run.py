@@ -51,6 +51,20 @@ def run(name, folder, sets=()):
     return run_experiments(experiments, folder, heard), heard.said
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("adapters.topics.rank=1000000000", "adapter.rank = 1000000000 is more than"),
+        ("stores.topics.diffs.rank=1000000000", "diffs.rank = 1000000000 is more than"),
+        ("projections.topics.rank=1000000000", "rank = 1000000000 is more than"),
+    ],
+)
+def test_what_the_base_has_no_room_for_is_refused_before_anything_is_made(tmp_path, change, said):
+    with pytest.raises(UsageError, match=said):
+        run("hidden-topic.toml", tmp_path / "run", [*SMALL, change])
+    assert not list(tmp_path.glob("run/s*"))
+
+
 @pytest.fixture(scope="module")
 def hidden_topic(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")

@@ -13,21 +13,26 @@ from diffspeak.models.pocket import base_folder
 
 
 def export_base(folder: Path) -> None:
-    """Copy the base; each file is whole or not there.
+    """Copy the base; each file is whole or not there. Interrupted, the same call goes on.
 
     Args:
-        folder: Made if missing; empty.
+        folder: Made if missing; empty, or begun.
 
     Raises:
-        UsageError: The folder is a URL or not empty, or the base did not ship.
+        UsageError: The folder is a URL or holds something else, or the base did not ship.
         DiffspeakError: The system refused to write.
     """
     if re.match(r"\w+:/", str(folder)):
         raise UsageError(f"{folder} cannot be written: give a local folder and upload it later")
-    shipped = sorted(path for path in base_folder().iterdir() if path.is_file())
+    shipped = {path.name: path for path in sorted(base_folder().iterdir()) if path.is_file()}
     make_folder(folder)
-    if any(folder.iterdir()):
+    there = {path.name for path in folder.iterdir()}
+    if not all(name in shipped and _same(folder / name, shipped[name]) for name in there):
         raise UsageError(f"{folder} is not empty: give a new folder to export to")
-    for path in shipped:
-        with atomic_path(folder / path.name) as draft:
-            draft.write_bytes(path.read_bytes())
+    for name in shipped.keys() - there:
+        with atomic_path(folder / name) as draft:
+            draft.write_bytes(shipped[name].read_bytes())
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.is_file() and path.read_bytes() == other.read_bytes()

@@ -11,9 +11,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from diffspeak.files import sha256, user_cache
+from diffspeak.files import sha256
 from diffspeak.models.pocket.press import CORPUS
 from diffspeak.models.pocket.tables import table, write_tables
+from diffspeak.remote import user_cache
 
 NAME, SOURCE = "facts.csv", "inventions.toml"
 

@@ -18,7 +18,6 @@ from diffspeak.evaluate.methods.weight_to_text.config import WeightToTextConfig
 from diffspeak.evaluate.methods.weight_to_text.projection import Tensors
 from diffspeak.files import atomic_path, make_folder, read_bytes, read_json, sha256, write_json
 from diffspeak.models import Base, Fingerprint, check_base
-from diffspeak.store import system_errors
 
 CARD, WEIGHTS = "weight-to-text.json", "projection.safetensors"
 VERSION = 1
@@ -72,7 +71,7 @@ class Projection:
 def save_projection(projection: Projection, folder: Path) -> None:
     """Write a projection into a folder, made if missing; the card comes last."""
     make_folder(folder)
-    with atomic_path(folder / WEIGHTS) as temporary, system_errors():
+    with atomic_path(folder / WEIGHTS) as temporary:
         tensors = {name: tensor.contiguous() for name, tensor in projection.tensors.items()}
         save_file(tensors, temporary)
     card = {
