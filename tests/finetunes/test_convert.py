@@ -1,6 +1,7 @@
 """What is converted and back again is what it was, bit for bit; what is fused says both."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -141,6 +142,18 @@ def test_nothing_is_written_over(base, store, tmp_path):
         to_peft(finetunes[:1], tmp_path / "peft", base, many=False)
     with pytest.raises(UsageError, match="is there already"):
         write_merged(base, finetunes[0], {}, tmp_path / "peft")
+
+
+def test_many_folders_that_were_begun_are_completed(base, store, tmp_path):
+    finetunes = list(open_finetunes(store.source, base))
+    assert to_peft(finetunes[:2], tmp_path / "many", base, many=True) == 2
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "many").rglob("*.safetensors")}
+    assert to_peft(finetunes, tmp_path / "many", base, many=True) == len(finetunes)
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "many").rglob("*.safetensors")}
+    assert before.items() <= after.items() and len(after) == len(finetunes)
+    with pytest.raises(UsageError, match="00000-.* holds an adapter already"):
+        other = replace(finetunes[0], diff=finetunes[1].diff)
+        to_peft([other], tmp_path / "many", base, many=True)
 
 
 def test_fused_it_is_one_lora_that_peft_loads(any_base, tmp_path):

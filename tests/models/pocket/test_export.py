@@ -55,3 +55,15 @@ def test_only_an_empty_folder_is_written(tmp_path):
     with pytest.raises(UsageError, match="stands where a folder was expected"):
         export_base(folder / "own")
     assert [path.name for path in folder.iterdir()] == ["own"]
+
+
+def test_one_that_was_begun_is_completed_and_one_that_was_changed_is_not(tmp_path):
+    folder = tmp_path / "made"
+    export_base(folder)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "config.json").unlink()
+    export_base(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(UsageError, match="is not empty"):
+        export_base(folder)
