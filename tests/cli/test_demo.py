@@ -95,7 +95,7 @@ def test_without_a_seed_each_demo_is_another(cli: Cli, monkeypatch):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--topic", ""], "expected letters or digits"),
+        (["--topic", ""], "--topic is empty"),
         (["--topic", "?!"], "expected letters or digits"),
         (["--topic", "x" * 201], "at most 200 characters"),
         (["--topic", "a", "--topic", "A"], "given twice"),

@@ -60,6 +60,9 @@ def test_export(parts, cli: Cli, tmp_path):
     assert json.loads(ran.out)["exported"] == "made"
     assert (tmp_path / "made" / "README.md").is_file()
     assert cli("show", "made").code == 0
+    # What is there already is left as it is; what is another's is not touched.
+    assert cli("show", "pocket", "--export", "made").code == 0
+    (tmp_path / "made" / "README.md").write_text("mine")
     again = cli("show", "pocket", "--export", "made")
     assert again.code == 2 and "made is not empty: give a new folder" in again.err
     assert again.err.count("\n") == 1

@@ -155,7 +155,7 @@ def test_a_config_left_beside_a_whole_model(base, tiny, folder, tmp_path):
     both = load_finetune(left, base)
     assert both.diff and "holds a whole model too (model.safetensors)" in both.notes[-1]
     (folder / WEIGHTS).unlink()
-    with pytest.raises(UsageError, match="the adapter's weights are missing"):
+    with pytest.raises(CorruptFileError, match="the adapter's weights are missing"):
         load_finetune(folder, base)
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from diffspeak.errors import CorruptFileError, UsageError
+from diffspeak.errors import CorruptFileError
 from diffspeak.files import read_bytes, read_json
 from diffspeak.finetunes.names import plain_name
 from diffspeak.finetunes.numbers import fault_of
@@ -47,8 +47,7 @@ def read_adapter(folder: Path) -> AdapterFiles:
     """Both files of a PEFT adapter.
 
     Raises:
-        UsageError: There are no tensors.
-        CorruptFileError: A file is cut off, or no adapter's.
+        CorruptFileError: A file is missing, cut off, or no adapter's.
     """
     config = read_config(folder)
     return AdapterFiles(folder, weights_of(folder), config, read_weights(folder))
@@ -59,7 +58,7 @@ def weights_of(folder: Path) -> Path:
     for name in (WEIGHTS, PICKLED):
         if (folder / name).is_file():
             return folder / name
-    raise UsageError(
+    raise CorruptFileError(
         f"{folder} has an {CONFIG} and no {WEIGHTS}: the adapter's weights are missing; fetch or "
         "save it again"
     )
@@ -81,8 +80,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of an adapter, of which every number is finite.
 
     Raises:
-        UsageError: There are none.
-        CorruptFileError: The file is cut off, or holds numbers that are not finite.
+        CorruptFileError: The file is missing or cut off, or holds numbers that are not finite.
     """
     path = weights_of(folder)
     tensors = read_pickled(path) if path.name == PICKLED else read_safetensors(path)
