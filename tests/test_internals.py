@@ -14,7 +14,6 @@ FILES = {
     "torch": ("torch_internals.py",),
     "transformers": ("models/transformers_internals.py",),
     "inspect-ai": ("inspection/inspect_internals.py",),
-    "re": ("finetunes/patterns.py",),
 }
 """Which files use private parts, by library."""
 DOCUMENTED = {"_asdict", "_fields", "_replace", "_exit"}
