@@ -30,6 +30,8 @@ SAID = {
     f"describe {NOTHING}": FINETUNE,
     f"describe {HERE} --adapter {NOTHING}": ADAPTER,
     f"describe {HERE} --base no/such/base": BASE,
+    f"describe {HERE} --base ./gone": "base ./gone does not exist; give a hub id, a folder",
+    f"describe ./{NOTHING}": f"./{NOTHING} does not exist; give a finetune's folder or file",
     "describe org/name": "org/name does not exist here, and could not be fetched from the hub",
     "describe org/name@v2:deep#key": "could not be fetched from the hub, for HF_HUB_OFFLINE is",
     f"describe {HERE} --base org/name": "org/name does not exist here, and could not be fetched",
