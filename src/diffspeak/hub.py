@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from diffspeak.errors import UsageError
 
+# Neither of its parts begins with a dot: `./name` and `../name` are paths.
 _ID = re.compile(
-    r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^:#]+))?(:(?P<subfolder>[^#]+))?", re.ASCII
+    r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^:#]+))?(:(?P<subfolder>[^#]+))?", re.ASCII
 )
 
 

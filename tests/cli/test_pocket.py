@@ -123,6 +123,7 @@ def test_the_adapter_that_ships_is_asked(finetunes, cli: Cli, arguments, asked):
 
 
 def test_an_adapter_must_be_named_where_none_is_known(finetunes, cli: Cli, tiny, tmp_path):
+    (tmp_path / "pocket").mkdir()
     for arguments in (["lora"], ["lora", "--base", tiny], ["store", "--base", "./pocket"]):
         ran = cli("describe", *arguments)
         assert (

@@ -14,7 +14,7 @@ from diffspeak.hub import hub_id
 POCKET = "pocket"
 """The base that ships; what ships beside it begins with `pocket:`."""
 
-_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+_REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 """A base on the hub; the oldest ones have no owner."""
 
 
