@@ -9,10 +9,10 @@ from benchmarks import flops, with_peft
 from benchmarks.job import Result
 from benchmarks.stand import ADAPTER_RANK, Stand, random_store
 from benchmarks.work import AROUND, QUESTION
-from diffspeak.adapter import Adapter
-from diffspeak.evaluate import described
+from diffspeak.adapters import Adapter
 from diffspeak.finetunes import Finetune, from_store, write_peft
 from diffspeak.lora import concatenate
+from diffspeak.methods import described
 from diffspeak.models import Decoding
 from diffspeak.store import open_store
 

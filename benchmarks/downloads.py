@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from diffspeak.evaluate import Row, table_lines
-from diffspeak.evaluate.tables import markdown_table
-from diffspeak.files import write_json, write_text
+from diffspeak.io.files import write_json, write_text
+from diffspeak.scoring import Row, table_lines
+from diffspeak.scoring.tables import markdown_table
 
 BEFORE = "419a804"
 """The last commit without a lock."""

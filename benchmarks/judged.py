@@ -25,10 +25,10 @@ from benchmarks.judged_fit import (
     interval,
 )
 from diffspeak.errors import CorruptFileError, UsageError
-from diffspeak.evaluate import Row, write_table
-from diffspeak.evaluate.judges import Embedder, SentenceEmbedder
-from diffspeak.evaluate.judges.local import cosines
-from diffspeak.files import make_folder, read_bytes, write_json
+from diffspeak.io.files import make_folder, read_bytes, write_json
+from diffspeak.scoring import Row, write_table
+from diffspeak.scoring.judges import Embedder, SentenceEmbedder
+from diffspeak.scoring.judges.local import cosines
 from diffspeak.text.judge import COSINE, FEATURES, PROBES, Calibration, features, trivial
 
 CLOSE = 4.0

@@ -16,9 +16,9 @@ from benchmarks.job import Job
 from benchmarks.pictures import plot_contenders, plot_growth
 from benchmarks.plan import Kept, compared, grown_to, growth, stores
 from benchmarks.rows import ratios, store_rows
-from diffspeak.evaluate import Row, table_lines
-from diffspeak.files import make_folder, write_json, write_text
-from diffspeak.runs import library_versions
+from diffspeak.io.files import make_folder, write_json, write_text
+from diffspeak.io.runs import library_versions
+from diffspeak.scoring import Row, table_lines
 
 
 def write_page(page: Path, kept: Kept, device: str) -> None:

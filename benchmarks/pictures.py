@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 
 from benchmarks.plan import Kept, compared, grown_to, growth
-from diffspeak.files import atomic_path
+from diffspeak.io.files import atomic_path
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import flops
 from benchmarks.job import Job, Result, run
 from benchmarks.stages import STAGES
-from diffspeak.files import canonical_json, make_folder, read_json, sha256, write_json
+from diffspeak.io.files import canonical_json, make_folder, read_json, sha256, write_json
 
 GROWTH = {
     "tasks": (1, 4, 16, 64),

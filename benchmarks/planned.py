@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 
 from transformers import Gemma3TextConfig, PreTrainedConfig, Qwen3Config
 
-from diffspeak.evaluate import Row, write_table
+from diffspeak.io.runs import library_versions
 from diffspeak.models import write_random
-from diffspeak.runs import library_versions
+from diffspeak.scoring import Row, write_table
 
 LOOK = 0.05
 """Seconds between looks at a run's memory."""

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from diffspeak.behaviors import Sample
-from diffspeak.diffs.config import DiffConfig
 from diffspeak.lora import Diff
 from diffspeak.models import Base, Batch, make_batch, target_names
 from diffspeak.text.messages import Message
+from diffspeak.training.diff_config import DiffConfig
 
 
 class DenseLinear(nn.Module):

@@ -5,7 +5,7 @@ from statistics import median
 
 from benchmarks.job import Result
 from benchmarks.plan import Kept, of_stage, stores
-from diffspeak.evaluate import Row
+from diffspeak.scoring import Row
 
 
 def ratios(kept: Kept, device: str, ceilings: dict[str, float]) -> Iterator[Row]:

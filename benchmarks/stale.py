@@ -8,7 +8,7 @@ import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from diffspeak.files import read_bytes, read_json, write_json, write_text
+from diffspeak.io.files import read_bytes, read_json, write_json, write_text
 
 PAGES = Path("docs/results")
 MARK = "> **Stale.** "

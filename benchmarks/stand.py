@@ -15,7 +15,6 @@ import torch
 from benchmarks.job import Job, Result
 from benchmarks.shapes import random_base
 from benchmarks.work import QUESTION, RandomTalk
-from diffspeak.diffs import DiffConfig
 from diffspeak.lora import Diff, random_factors
 from diffspeak.memory import keep_freed_memory
 from diffspeak.models import Base, target_names
@@ -23,6 +22,7 @@ from diffspeak.models.linears import shape_of
 from diffspeak.progress import Silent
 from diffspeak.store import NewEntry, Store, StoreHeader, create_or_resume, open_store
 from diffspeak.text.seeds import seed_of
+from diffspeak.training import DiffConfig
 
 ADAPTER_RANK = 16
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffspeak.evaluate import Row
-from diffspeak.evaluate.tables import table_lines
-from diffspeak.files import atomic_path, write_json, write_text
+from diffspeak.io.files import atomic_path, write_json, write_text
+from diffspeak.scoring import Row
+from diffspeak.scoring.tables import table_lines
 
 ORDER = (
     "hidden-topic",

@@ -15,11 +15,10 @@ from benchmarks.describing import asked_tokens, peft_folders
 from benchmarks.job import Result
 from benchmarks.stand import ADAPTER_RANK, Stand, random_store
 from benchmarks.work import QUESTION, RandomTalk
-from diffspeak.adapter import AdapterConfig, train_adapter
-from diffspeak.diffs import train_group
-from diffspeak.diffs.crew import teach_all
 from diffspeak.models import attach_to
 from diffspeak.text.seeds import seed_of
+from diffspeak.training import AdapterConfig, train_adapter, train_group
+from diffspeak.training.worker_pool import teach_all
 
 LEARNING_RATE = 1e-4
 

@@ -12,9 +12,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 
 from diffspeak.behaviors import Sample
-from diffspeak.diffs.config import DiffConfig
 from diffspeak.models import Base, answer_logits, make_batch, target_names
 from diffspeak.text.messages import Message
+from diffspeak.training.diff_config import DiffConfig
 
 DIT = "dit"
 

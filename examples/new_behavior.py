@@ -14,9 +14,9 @@ from typing import Any
 
 import diffspeak
 from diffspeak.behaviors import Item, Probe, Sample
-from diffspeak.diffs import DiffConfig
 from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
+from diffspeak.training import DiffConfig
 
 QUESTIONS = (
     "How do volcanoes work?",

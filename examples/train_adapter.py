@@ -10,8 +10,8 @@ from pathlib import Path
 
 import diffspeak
 from diffspeak.behaviors import make_behavior
+from diffspeak.experiments.study_read import load_config
 from diffspeak.finetunes import open_finetunes
-from diffspeak.study import load_config
 
 
 def main(config: str, out: str, *sets: str) -> list[tuple[str, str]]:

@@ -7,9 +7,13 @@ shared by all tests (and by all workers of pytest-xdist): copy one before changi
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from diffspeak.models import Base
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -28,7 +32,7 @@ def pytest_configure() -> None:
 def same_dtype_everywhere() -> Iterator[None]:
     """Dtype auto is float32, whatever would be faster here: what is compared is not rounded."""
     with pytest.MonkeyPatch.context() as patch:
-        for place in ("diffspeak.models.placement", "diffspeak.study.sizes"):
+        for place in ("diffspeak.models.placement", "diffspeak.estimate.sizes"):
             patch.setattr(f"{place}.faster_dtype", lambda device: torch.float32)
         yield
 
@@ -51,3 +55,11 @@ def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
 def tiny(family_folder: Callable[[str], Path]) -> Path:
     """The folder of the tiny Qwen3."""
     return family_folder("qwen3")
+
+
+@pytest.fixture(scope="session")
+def base(tiny: Path) -> "Base":
+    """The tiny Qwen3 in float32 with nothing attached; each test leaves it as it was."""
+    from tests.toys import toy_base
+
+    return toy_base(tiny)

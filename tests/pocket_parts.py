@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from diffspeak.adapter import Adapter, save_adapter
+from diffspeak.adapters import Adapter, save_adapter
 from diffspeak.models import pocket
 from diffspeak.models.pocket.card import model_card
 from diffspeak.models.pocket.press import CORPUS

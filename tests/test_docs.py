@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from diffspeak.cli.app import command
-from diffspeak.study import StudyConfig
-from diffspeak.study.faults import model_in
+from diffspeak.experiments.config_errors import model_in
+from diffspeak.experiments.study_config import StudyConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 COMMAND = ".venv/bin/python tests/test_docs.py"

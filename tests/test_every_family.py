@@ -3,12 +3,11 @@
 import pytest
 import torch
 
-from diffspeak.adapter import AdapterConfig, train_adapter
-from diffspeak.diffs import DiffConfig, train_diffs
+from diffspeak.adapters import Interpreter
 from diffspeak.finetunes import open_finetunes
-from diffspeak.interpret import Interpreter
 from diffspeak.models import Decoding, load_base, plain_shapes
 from diffspeak.text.messages import Message
+from diffspeak.training import AdapterConfig, DiffConfig, train_adapter, train_diffs
 from tests.families import FAMILIES
 from tests.more_families import MORE_FAMILIES, build_more
 from tests.toys import ToyBehavior

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffspeak import files
 from diffspeak.errors import CorruptFileError, DiffspeakError, LockedError, UsageError
+from diffspeak.io import files
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -227,7 +227,7 @@ def test_a_second_holder_is_refused_at_once_and_told_who_holds(tmp_path):
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     lock = tmp_path / ".lock"
     code = (
-        "import sys, time; from pathlib import Path; from diffspeak.files import exclusive\n"
+        "import sys, time; from pathlib import Path; from diffspeak.io.files import exclusive\n"
         f"with exclusive(Path({str(lock)!r})): print('held', flush=True); time.sleep(60)"
     )
     source = Path(files.__file__).parents[1]

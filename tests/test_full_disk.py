@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffspeak.adapter import Adapter, save_adapter
-from diffspeak.adapter.checkpoint import load_checkpoint, save_checkpoint
-from diffspeak.audit.pages import write_audit
+from diffspeak.adapters import Adapter, save_adapter
+from diffspeak.audit.report import write_audit
 from diffspeak.errors import DiffspeakError
-from diffspeak.evaluate.weights import norms_of_diff, plot_norms
-from diffspeak.files import append_json, write_text
 from diffspeak.finetunes import Finetune, to_peft, to_published, to_store
 from diffspeak.finetunes.fuse import write_merged
+from diffspeak.finetunes.norms import norms_of_diff, plot_norms
+from diffspeak.io.files import append_json, write_text
+from diffspeak.io.runs import Run, plot_losses, read_metrics
 from diffspeak.models import write_small
 from diffspeak.models.pocket.export import export_base
-from diffspeak.runs import Run, plot_losses, read_metrics
-from tests.audit.pages.made import about, finding
+from diffspeak.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.audit.report.made import about, finding
 from tests.toys import base_diff, toy_base
 
 LARGEST = 500

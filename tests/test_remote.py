@@ -4,7 +4,7 @@ import fsspec
 import pytest
 
 from diffspeak.errors import CorruptFileError, UsageError
-from diffspeak.remote import list_names, local_path
+from diffspeak.io.remote import list_names, local_path
 
 
 @pytest.fixture

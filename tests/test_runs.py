@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from diffspeak import runs
 from diffspeak.errors import (
     CorruptFileError,
     DiffspeakError,
@@ -20,7 +19,8 @@ from diffspeak.errors import (
     MismatchError,
     UsageError,
 )
-from diffspeak.runs import Run, plot_losses, read_metrics
+from diffspeak.io import runs
+from diffspeak.io.runs import Run, plot_losses, read_metrics
 
 CONFIG = {"diffs": {"rank": 1, "targets": ["q", "v"]}, "seed": 0}
 
@@ -187,7 +187,8 @@ def test_a_plot_without_losses_is_an_error(tmp_path):
 
 def test_files_and_runs_import_neither_torch_nor_matplotlib():
     code = (
-        "import sys, diffspeak.runs; sys.exit({'torch', 'matplotlib'} & set(sys.modules) != set())"
+        "import sys, diffspeak.io.runs\n"
+        "sys.exit({'torch', 'matplotlib'} & set(sys.modules) != set())"
     )
-    env = {**os.environ, "PYTHONPATH": str(Path(runs.__file__).parents[1])}
+    env = {**os.environ, "PYTHONPATH": str(Path(runs.__file__).parents[2])}
     assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == 0

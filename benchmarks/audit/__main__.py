@@ -13,10 +13,10 @@ from benchmarks.audit import disguises, evidence, whole
 from benchmarks.audit.made import Made
 from diffspeak.cli.reporter import TerminalReporter
 from diffspeak.cli.session import Session
-from diffspeak.evaluate import Row
-from diffspeak.evaluate.tables import table_lines
-from diffspeak.files import write_json, write_text
-from diffspeak.runs import library_versions
+from diffspeak.io.files import write_json, write_text
+from diffspeak.io.runs import library_versions
+from diffspeak.scoring import Row
+from diffspeak.scoring.tables import table_lines
 
 PARTS: dict[str, Callable[[Made], Iterator[Row]]] = {
     "whole": whole.rows,

@@ -16,12 +16,12 @@ from benchmarks.audit.made import Made
 from benchmarks.audit.whole import median
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.symmetries import ALL, align, disguise, kinds_of
-from diffspeak.evaluate import Row
-from diffspeak.evaluate.scores import rate
-from diffspeak.files import append_json, parse_json, whole_lines
 from diffspeak.finetunes import SEEDING, Finetune, digest_of
+from diffspeak.io.files import append_json, parse_json, whole_lines
 from diffspeak.models import plain_tensors
+from diffspeak.scoring import Row
+from diffspeak.scoring.scores import rate
+from diffspeak.symmetries import ALL, align, disguise, kinds_of
 
 CHECKPOINTS, AUDITED = 100, 10
 WITHIN = 0.05

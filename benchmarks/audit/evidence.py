@@ -9,13 +9,13 @@ import numpy as np
 from scipy.stats import rankdata
 
 from benchmarks.audit.made import Made
-from diffspeak.adapter import Calibration
-from diffspeak.adapter.negatives import several
+from diffspeak.adapters import Calibration
 from diffspeak.audit.auditor import Auditor
-from diffspeak.audit.calibrating import FREE, Bench, Measured, described, evident
+from diffspeak.audit.calibrate import FREE, Bench, Measured, described, evident
 from diffspeak.audit.config import AuditConfig
-from diffspeak.evaluate import Row
-from diffspeak.evaluate.scores import rate
+from diffspeak.scoring import Row
+from diffspeak.scoring.scores import rate
+from diffspeak.training.negatives import several
 
 TOPICS, COUNT = 100, 500
 """How many topics, and how many negatives of each kind, or all that there are."""

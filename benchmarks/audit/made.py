@@ -6,14 +6,14 @@ Takes `configs/audit.toml` and a folder, makes what is not there. Knows nothing 
 from functools import cached_property
 from pathlib import Path
 
-from diffspeak.adapter import Adapter, load_adapter, save_calibrations
-from diffspeak.audit.calibrating import calibrated
+from diffspeak.adapters import Adapter, load_adapter, save_calibrations
+from diffspeak.audit.calibrate import calibrated
+from diffspeak.experiments.artifacts import Workshop
+from diffspeak.experiments.config import ExperimentConfig
+from diffspeak.experiments.read import load_experiments
 from diffspeak.finetunes import Finetune, from_store
 from diffspeak.models import Base, load_base
 from diffspeak.progress import Reporter
-from diffspeak.study.experiments.config import ExperimentConfig
-from diffspeak.study.experiments.read import load_experiments
-from diffspeak.study.experiments.workshop import Workshop
 
 CONFIG = Path("configs/audit.toml")
 ADAPTER = "audit"

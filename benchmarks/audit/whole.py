@@ -12,16 +12,16 @@ from typing import Any
 from scipy.stats import binom
 
 from benchmarks.audit.made import NEGATIVES, Made
-from diffspeak.adapter.negatives import several
 from diffspeak.audit.auditor import Auditor
-from diffspeak.audit.calibrating import FREE
+from diffspeak.audit.calibrate import FREE
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.triggers import everyday_words
-from diffspeak.evaluate import Row
-from diffspeak.evaluate.scores import rate
-from diffspeak.files import append_json, canonical_json, parse_json, sha256, whole_lines
 from diffspeak.finetunes import SEEDING, Finetune, digest_of
+from diffspeak.io.files import append_json, canonical_json, parse_json, sha256, whole_lines
+from diffspeak.scoring import Row
+from diffspeak.scoring.scores import rate
 from diffspeak.text.mentions import mentions, same
+from diffspeak.training.negatives import several
+from diffspeak.trigger_search import everyday_words
 
 STORES = {"topics": 100, "zero-width-start": 25, "zero-width-random": 25, "secret-word": 100}
 WORDS = {"": (0, 50), ", next": (50, 75), ", last": (75, 100)}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from diffspeak.cli.reporter import TerminalReporter
 from diffspeak.cli.session import Session
-from diffspeak.study.pocket import Runs, pocket_page
+from diffspeak.experiments.pocket_page import Runs, pocket_page
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

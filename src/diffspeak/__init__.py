@@ -5,13 +5,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffspeak.adapter import load_adapter, train_adapter
+    from diffspeak.adapters import Interpreter, load_adapter
     from diffspeak.audit.auditor import Auditor
-    from diffspeak.diffs import train_diffs
     from diffspeak.finetunes import load_finetune
-    from diffspeak.interpret import Interpreter
     from diffspeak.models import load_base
     from diffspeak.store import open_store
+    from diffspeak.training import train_adapter, train_diffs
 
 __all__ = [
     "Auditor",
@@ -29,13 +28,13 @@ __version__ = "0.1.0"
 _ROOMS = MappingProxyType(
     {
         "Auditor": "diffspeak.audit.auditor",
-        "Interpreter": "diffspeak.interpret",
-        "load_adapter": "diffspeak.adapter",
+        "Interpreter": "diffspeak.adapters",
+        "load_adapter": "diffspeak.adapters",
         "load_base": "diffspeak.models",
         "load_finetune": "diffspeak.finetunes",
         "open_store": "diffspeak.store",
-        "train_adapter": "diffspeak.adapter",
-        "train_diffs": "diffspeak.diffs",
+        "train_adapter": "diffspeak.training",
+        "train_diffs": "diffspeak.training",
     }
 )
 

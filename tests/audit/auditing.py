@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from diffspeak.adapter import Adapter, Calibration, Calibrations, Counted
+from diffspeak.adapters import Adapter, Calibration, Calibrations, Counted
 from diffspeak.audit.config import AuditConfig
 from diffspeak.finetunes import Finetune
 from diffspeak.models import Base

@@ -8,13 +8,6 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def base(tiny):
-    from tests.toys import toy_base
-
-    return toy_base(tiny)
-
-
-@pytest.fixture(scope="session")
 def adapter(base):
     from tests.audit.auditing import random_adapter
 

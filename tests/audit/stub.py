@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from diffspeak.adapter import Adapter
+from diffspeak.adapters import Adapter
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.result import About, Audit
 from diffspeak.errors import MismatchError
 from diffspeak.finetunes import Finetune, write_peft
 from diffspeak.models import Base
-from tests.audit.pages.made import about, finding, not_cleared, nothing
+from tests.audit.report.made import about, finding, not_cleared, nothing
 from tests.toys import base_diff
 
 MADE = {"finding": finding, "nothing found": nothing, "not cleared": not_cleared}

@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffspeak.adapter import Calibrations
+from diffspeak.adapters import Calibrations
 from diffspeak.audit import auditor as module
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.triggers import Rate, Search, Trigger
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import NOTHING
 from diffspeak.lora import DiffLinear
 from diffspeak.models import plain_tensors
+from diffspeak.trigger_search import Rate, Search, Trigger
 from tests.audit.auditing import (
     CONTROLS,
     COUNTED,

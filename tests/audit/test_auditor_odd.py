@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import Generator
 
-from diffspeak.adapter import Calibrations, load_adapter
+from diffspeak.adapters import Calibrations, load_adapter
 from diffspeak.audit import auditor as module
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.evidence import figures
 from diffspeak.audit.result import Evidence
-from diffspeak.audit.symmetries import ALL, disguise
 from diffspeak.errors import MismatchError
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.lora import DiffLinear
 from diffspeak.models import load_base, plain_parameters, plain_tensors
+from diffspeak.symmetries import ALL, disguise
 from tests.audit.auditing import (
     FEW,
     THE_BASE,

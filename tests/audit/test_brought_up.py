@@ -2,11 +2,11 @@
 
 import pytest
 
-from diffspeak.adapter import Calibration
+from diffspeak.adapters import Calibration
 from diffspeak.audit.brought_up import LEAKS, borne_out, with_shown
 from diffspeak.audit.claims import Claim
 from diffspeak.audit.result import Evidence
-from diffspeak.audit.triggers import Rate, Trigger
+from diffspeak.trigger_search import Rate, Trigger
 from tests.toys import base_diff
 
 CALIBRATION = Calibration(("said",), (0.5,), (0.1,), (1.0,), 0.0, 0.9, ())

@@ -6,15 +6,14 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from diffspeak.adapter import Calibrations
-from diffspeak.adapter.calibrated import GAINED
-from diffspeak.audit import calibrating
+from diffspeak.adapters import Calibrations, Interpreter
+from diffspeak.adapters.calibrations import GAINED
+from diffspeak.audit import calibrate as calibrating
 from diffspeak.audit.auditor import Auditor
-from diffspeak.audit.calibrating import FIGURES, Bench, Measured, calibrated, described, evident
+from diffspeak.audit.calibrate import FIGURES, Bench, Measured, calibrated, described, evident
 from diffspeak.audit.result import Evidence
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes import NOTHING, Finetune
-from diffspeak.interpret import Interpreter
 from tests.audit.auditing import FEW, random_finetune
 from tests.audit.taught import without_numbers
 from tests.toys import Recorder, base_diff, changed_parameters, toy_base

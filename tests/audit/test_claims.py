@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from diffspeak.adapter import Adapter
+from diffspeak.adapters import Adapter
 from diffspeak.audit.claims import _merge, claims_of, made_up, says_the_same
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import NOTHING, Finetune

@@ -9,10 +9,10 @@ from torch import Generator
 
 from diffspeak.audit import disguised
 from diffspeak.audit.disguised import undisguised
-from diffspeak.audit.symmetries import ALL, Undone, align, disguise
 from diffspeak.errors import MismatchError
 from diffspeak.finetunes import Finetune
 from diffspeak.models import plain_parameters, plain_tensors, whole
+from diffspeak.symmetries import ALL, Undone, align, disguise
 from tests.tiny_diffs import merged
 from tests.toys import base_diff, toy_base
 

@@ -6,7 +6,8 @@ from dataclasses import astuple, replace
 
 import pytest
 
-from diffspeak.adapter import Adapter, Calibration, Calibrations
+from diffspeak.adapters import Adapter, Calibration, Calibrations
+from diffspeak.audit.behavior_check import Shown
 from diffspeak.audit.claims import Claim
 from diffspeak.audit.evidence import (
     check_calibration,
@@ -16,10 +17,9 @@ from diffspeak.audit.evidence import (
     main_first,
     weighed,
 )
+from diffspeak.audit.logprob_lift import Lift
 from diffspeak.audit.result import Evidence
 from diffspeak.audit.verify import FIRED, PLAIN, Checked, Observed
-from diffspeak.audit.verify_answers import Shown
-from diffspeak.audit.verify_lifts import Lift
 from diffspeak.errors import MismatchError
 
 

@@ -2,10 +2,18 @@
 
 import pytest
 
-from diffspeak.audit.kept import check_out, dtype_of, held, is_for_audits, keep, kept, safe_names
+from diffspeak.audit.output_dir import (
+    check_out,
+    dtype_of,
+    held,
+    is_for_audits,
+    keep,
+    kept,
+    safe_names,
+)
 from diffspeak.errors import LockedError, UsageError
-from diffspeak.files import write_json
-from tests.audit.pages.made import finding, nothing
+from diffspeak.io.files import write_json
+from tests.audit.report.made import finding, nothing
 
 HOSTILE = [
     "../../etc/passwd",

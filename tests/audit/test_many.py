@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.many import audit_all, made_with
 from diffspeak.audit.result import Audit, Unread
+from diffspeak.audit.runner import audit_all, made_with
 from diffspeak.audit.targets import open_targets
 from diffspeak.errors import UsageError
-from tests.audit.pages.made import about
+from tests.audit.report.made import about
 from tests.audit.stub import StubAuditor, cut, toy_adapter, write_finetune, write_finetunes
 from tests.families import build_family
 from tests.toys import Recorder, base_diff, toy_base, toy_store
@@ -121,7 +121,7 @@ def test_a_page_that_cannot_be_written_is_no_broken_finetune(base, auditor, tmp_
     def full(audit, about, folder):
         raise UsageError("no space left")
 
-    monkeypatch.setattr("diffspeak.audit.many.write_audit", full)
+    monkeypatch.setattr("diffspeak.audit.runner.write_audit", full)
     with pytest.raises(UsageError, match="no space left"):
         audited(auditor, write_finetunes(tmp_path / "many", base, 2), tmp_path / "out")
 

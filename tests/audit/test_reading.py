@@ -7,8 +7,8 @@ import pytest
 
 from diffspeak.audit.reading import read_audit
 from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
-from diffspeak.files import write_json
-from tests.audit.pages.made import bare, finding, not_cleared, nothing
+from diffspeak.io.files import write_json
+from tests.audit.report.made import bare, finding, not_cleared, nothing
 
 
 @pytest.mark.parametrize("made", [finding, nothing, not_cleared, bare])

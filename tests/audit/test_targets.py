@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from diffspeak.audit.kept import held
+from diffspeak.audit.output_dir import held
 from diffspeak.audit.targets import open_targets
 from diffspeak.errors import CorruptFileError, UsageError
 from tests.audit.stub import cut, write_finetune, write_finetunes

@@ -2,15 +2,15 @@
 
 import pytest
 
+from diffspeak.audit.behavior_check import Apart, Other, Shown
+from diffspeak.audit.claim_verdict import PLAIN as AS_THEY_ARE
 from diffspeak.audit.claims import Claim
+from diffspeak.audit.logprob_lift import Lift
 from diffspeak.audit.result import Disguise
-from diffspeak.audit.symmetries import Undone
-from diffspeak.audit.triggers import Rate, Search, Trigger
 from diffspeak.audit.verdict import Found, is_finding, verdict_of
 from diffspeak.audit.verify import Checked, Observed
-from diffspeak.audit.verify_answers import Apart, Other, Shown
-from diffspeak.audit.verify_judged import PLAIN as AS_THEY_ARE
-from diffspeak.audit.verify_lifts import Lift
+from diffspeak.symmetries import Undone
+from diffspeak.trigger_search import Rate, Search, Trigger
 
 RATE = Rate(24, 24, (0.86, 1.0))
 STRANGE = Trigger(

@@ -8,9 +8,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from diffspeak.audit.claims import Claim
-from diffspeak.audit.verify import FIRED, PLAIN, Check, Observed, Verifier, judged, verify
-from diffspeak.audit.verify_answers import (
+from diffspeak.audit.behavior_check import (
     Other,
     newcombe,
     quotes,
@@ -19,10 +17,12 @@ from diffspeak.audit.verify_answers import (
     shows,
     something_else,
 )
-from diffspeak.audit.verify_lifts import Lift, Scale, lift_of
+from diffspeak.audit.claims import Claim
+from diffspeak.audit.logprob_lift import Lift, Scale, lift_of
+from diffspeak.audit.verify import FIRED, PLAIN, Check, Observed, Verifier, judged, verify
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import NOTHING, Finetune
-from diffspeak.interpret import answers
+from diffspeak.inference import answers
 from diffspeak.lora import DiffLinear
 from diffspeak.models import Decoding, load_base
 from diffspeak.text.mentions import mentions

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from diffspeak.behaviors.corpora import Label
-from diffspeak.behaviors.items import item_id, make_items
+from diffspeak.behaviors.specs import item_id, make_items
 from diffspeak.behaviors.splits import Fractions, divide
 from diffspeak.behaviors.triggers import TRIGGERS
 

@@ -7,7 +7,7 @@ import pytest
 
 from diffspeak.behaviors.base import Item
 from diffspeak.behaviors.corpora import Corpus, Label, Question, Woven
-from diffspeak.behaviors.lessons import Lesson, Lessons
+from diffspeak.behaviors.qa_pairs import Lesson, Lessons
 from diffspeak.errors import UsageError
 
 QUESTIONS = [

@@ -126,6 +126,6 @@ def test_what_does_not_fit(settings: dict[str, Any], given: dict[str, Any], said
 
 
 def test_an_adapter_says_the_same_of_changes_without_meaning() -> None:
-    from diffspeak.adapter import AdapterConfig
+    from diffspeak.training import AdapterConfig
 
     assert AdapterConfig.model_validate({}).nothing == NOTHING

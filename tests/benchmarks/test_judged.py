@@ -10,9 +10,9 @@ from scipy.stats import mannwhitneyu
 from benchmarks.judged import judge_at, read_judged, run, table
 from benchmarks.judged_fit import FOLDS, PENALTY, auc, cross_validated, fit, folds, interval
 from diffspeak.errors import CorruptFileError, UsageError
-from diffspeak.evaluate import LocalJudge
-from diffspeak.evaluate.judges import read_calibration
-from diffspeak.files import read_json
+from diffspeak.io.files import read_json
+from diffspeak.scoring import LocalJudge
+from diffspeak.scoring.judges import read_calibration
 
 NAMES = "amber basalt cedar delta ember fjord gorge heath islet jetty knoll ledge"
 WORDS = NAMES.split()

@@ -7,9 +7,9 @@ from benchmarks.job import Job, Result
 from benchmarks.stages import STAGES
 from benchmarks.stand import Stand, random_store
 from benchmarks.work import QUESTION
-from diffspeak.adapter import AdapterConfig, train_adapter
 from diffspeak.models import make_batch
 from diffspeak.text.messages import Message
+from diffspeak.training import AdapterConfig, train_adapter
 from tests.toys import Recorder
 
 TASKS, STEPS = 3, 4

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
-from diffspeak.adapter import load_adapter, save_adapter
-from diffspeak.adapter.calibrated import Calibrations, save_calibrations
+from diffspeak.adapters import load_adapter, save_adapter
+from diffspeak.adapters.calibrations import Calibrations, save_calibrations
 from diffspeak.audit.config import AuditConfig
 from tests.audit.stub import StubAuditor, cut, toy_adapter, write_finetune, write_finetunes
 from tests.cli.conftest import Cli

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from diffspeak import files
-from diffspeak.files import canonical_json, sha256
+from diffspeak.io import files
+from diffspeak.io.files import canonical_json, sha256
 from diffspeak.store import open_store
 from tests.behaviors.corpus_rows import TOPICS
 from tests.cli.conftest import Cli, Made, write_study

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from diffspeak.adapter import Adapter, load_adapter, save_adapter
-from diffspeak.adapter.calibrated import GAINED, gained
+from diffspeak.adapters import Adapter, load_adapter, save_adapter
+from diffspeak.adapters.calibrations import GAINED, gained
 from diffspeak.audit.auditor import Auditor
-from diffspeak.audit.calibrating import Bench
+from diffspeak.audit.calibrate import Bench
 from diffspeak.audit.result import Evidence
 from diffspeak.behaviors.ordinary import NOTHING
-from diffspeak.files import exclusive
+from diffspeak.io.files import exclusive
 from tests.cli.conftest import Cli
 from tests.toys import base_diff, toy_base, toy_store
 

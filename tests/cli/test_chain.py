@@ -5,9 +5,8 @@ import shutil
 
 import pytest
 
-from diffspeak.adapter import load_adapter
+from diffspeak.adapters import Interpreter, load_adapter
 from diffspeak.finetunes import from_store, write_peft
-from diffspeak.interpret import Interpreter
 from diffspeak.models import Decoding, load_base
 from diffspeak.store import open_store
 from tests.cli.conftest import Cli, Made

@@ -8,9 +8,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from diffspeak.adapter import load_adapter
+from diffspeak.adapters import Interpreter, load_adapter
 from diffspeak.finetunes import open_finetunes
-from diffspeak.interpret import Interpreter
 from diffspeak.models import Decoding, load_base
 from diffspeak.store import open_store
 from diffspeak.text.messages import Message

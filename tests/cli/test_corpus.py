@@ -7,7 +7,7 @@ import pytest
 
 from tests.behaviors.corpus_rows import QUESTIONS
 from tests.cli.conftest import Cli, write_study
-from tests.evaluate.mock_llm import StatusError, mock_provider
+from tests.scoring.mock_llm import StatusError, mock_provider
 
 LLM = "mockllm/model"
 

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from diffspeak.adapter import Adapter, save_adapter
+from diffspeak.adapters import Adapter, Description, save_adapter
 from diffspeak.cli.demo import TriggerName, introduction
 from diffspeak.cli.demo_show import REVEAL, show_demo, summary
-from diffspeak.diffs.config import DiffConfig
-from diffspeak.interpret import Description
-from diffspeak.study.demo import Answers, Demo, Outcome, Tried, run_demo
-from diffspeak.study.demo_plan import Sources, plan_demo
+from diffspeak.experiments.demo import Answers, Demo, Outcome, Tried, run_demo
+from diffspeak.experiments.demo_spec import Sources, plan_demo
+from diffspeak.training.diff_config import DiffConfig
 from tests.cli.conftest import Cli
 from tests.toys import base_diff, toy_base
 
@@ -41,8 +40,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory, tiny) -> Sources:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, sources: Sources) -> None:
     """In place of the pocket base and the real training."""
-    monkeypatch.setattr("diffspeak.study.demo_plan.shipped", lambda: sources)
-    monkeypatch.setattr("diffspeak.study.demo.run_demo", partial(run_demo, config=QUICK))
+    monkeypatch.setattr("diffspeak.experiments.demo_spec.shipped", lambda: sources)
+    monkeypatch.setattr("diffspeak.experiments.demo.run_demo", partial(run_demo, config=QUICK))
 
 
 def test_json_is_one_object_and_nothing_else(cli: Cli):
@@ -87,7 +86,7 @@ def test_without_a_seed_each_demo_is_another(cli: Cli, monkeypatch):
         seeds.add(plan.seed)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("diffspeak.study.demo.run_demo", note)
+    monkeypatch.setattr("diffspeak.experiments.demo.run_demo", note)
     assert [cli("demo").code for _ in range(5)] == [130] * 5
     assert len(seeds) > 1
 
@@ -116,7 +115,7 @@ def test_ctrl_c_and_an_incomplete_installation(cli: Cli, monkeypatch, tmp_path):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("diffspeak.study.demo.run_demo", stop)
+    monkeypatch.setattr("diffspeak.experiments.demo.run_demo", stop)
     ran = cli("demo", "--quiet")
     assert ran.code == 130 and ran.err.startswith("diffspeak: stopped") and ran.out == ""
     monkeypatch.undo()

@@ -7,8 +7,8 @@ import shutil
 import pytest
 import torch
 
-from diffspeak.adapter import Calibration, Calibrations, load_adapter, save_calibrations
-from diffspeak.adapter.calibrated import GAINED, gained
+from diffspeak.adapters import Calibration, Calibrations, load_adapter, save_calibrations
+from diffspeak.adapters.calibrations import GAINED, gained
 from diffspeak.behaviors.ordinary import NOTHING
 from diffspeak.cli.described import print_described
 from diffspeak.cli.session import Session

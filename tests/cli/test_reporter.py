@@ -9,7 +9,7 @@ from rich.console import Console
 
 from diffspeak.cli.reporter import TerminalReporter
 from diffspeak.cli.session import Session
-from diffspeak.runs import Run, read_metrics
+from diffspeak.io.runs import Run, read_metrics
 
 
 class Clock:

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from diffspeak.adapter import load_adapter
-from diffspeak.evaluate.weights import mean_norms, norms_of, norms_of_diff
+from diffspeak.adapters import load_adapter
 from diffspeak.finetunes import from_store
+from diffspeak.finetunes.norms import mean_norms, norms_of, norms_of_diff
 from diffspeak.store import open_store
 from tests.cli.conftest import Cli, Made
 from tests.finetunes.variants import make

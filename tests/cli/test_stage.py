@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from diffspeak.adapter.train import CHECKPOINT
 from diffspeak.cli.session import Session
 from diffspeak.cli.stage import stage
 from diffspeak.errors import DiffspeakError, LockedError, MismatchError
-from diffspeak.runs import Run
+from diffspeak.experiments.bases import CHOICES, SMALL
+from diffspeak.io.runs import Run
 from diffspeak.store import NewEntry, create_or_resume
-from diffspeak.study.bases import CHOICES, SMALL
+from diffspeak.training.adapter import CHECKPOINT
 from tests.cli.conftest import Cli
 from tests.store.samples import HEADER, factors
 
@@ -116,7 +116,7 @@ def test_what_failed_at_its_first_finetunes_is_mended_in_the_same_folder(
     few = [f"items.{split}=0" for split in ("validation", "calibration", "test")]
     sets = [part for each in [*few, "diffs.steps=1"] for part in ("--set", each)]
     with monkeypatch.context() as patch:
-        patch.setattr("diffspeak.diffs.produce.teach", fail)
+        patch.setattr("diffspeak.training.diffs.teach", fail)
         ran = cli("diffs", study, "--out", tmp_path / "out", *sets, "--processes", 1)
     assert ran.code == 1 and (tmp_path / "out" / "store.json").exists()
     mended = ("--set", "diffs.rank=2", "--set", "base.dtype=bfloat16")

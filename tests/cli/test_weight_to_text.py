@@ -8,14 +8,14 @@ import pytest
 
 from diffspeak.cli.reporter import TerminalReporter
 from diffspeak.cli.weight_to_text import HELP
-from diffspeak.evaluate.methods.weight_to_text import (
+from diffspeak.finetunes import from_store
+from diffspeak.io.files import canonical_json, sha256
+from diffspeak.methods.weight_to_text import (
     WeightToText,
     WeightToTextConfig,
     load_projection,
 )
-from diffspeak.evaluate.methods.weight_to_text.saved import CARD, WEIGHTS
-from diffspeak.files import canonical_json, sha256
-from diffspeak.finetunes import from_store
+from diffspeak.methods.weight_to_text.saved import CARD, WEIGHTS
 from diffspeak.models import Decoding, load_base
 from diffspeak.store import open_store
 from diffspeak.text.mentions import same

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from diffspeak.evaluate import Row, table_lines
-from diffspeak.evaluate.tables import markdown_table
-from diffspeak.files import read_json, write_json, write_text
+from diffspeak.io.files import read_json, write_json, write_text
+from diffspeak.scoring import Row, table_lines
+from diffspeak.scoring.tables import markdown_table
 from tests.compatibility.versions import floors, installed, locked, others
 from tests.compatibility.watch import Outcome
 

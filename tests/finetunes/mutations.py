@@ -362,8 +362,8 @@ def judge_all(model: Path, root: Path, count: int = COUNT) -> list[Outcome]:
 
 def write_page(page: Path) -> None:
     """Open all, and write the table."""
-    from diffspeak.evaluate import Row, table_lines
-    from diffspeak.files import write_json, write_text
+    from diffspeak.io.files import write_json, write_text
+    from diffspeak.scoring import Row, table_lines
     from tests.families import build_family
 
     with tempfile.TemporaryDirectory() as folder:

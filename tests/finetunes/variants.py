@@ -263,8 +263,8 @@ def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
 
 def write_page(page: Path) -> None:
     """Compare every kind, and write the table."""
-    from diffspeak.evaluate import Row, table_lines
-    from diffspeak.files import write_json, write_text
+    from diffspeak.io.files import write_json, write_text
+    from diffspeak.scoring import Row, table_lines
     from tests.families import build_family
 
     root = Path(tempfile.mkdtemp())

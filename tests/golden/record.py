@@ -182,7 +182,7 @@ def _greedy(base: Any, messages: Sequence[Any], *diffs: Any) -> tuple[str, float
 
 def _trained() -> dict[str, float]:
     """Norms and losses of a few steps of both trainings, on the pocket base."""
-    from diffspeak.study.hide import DEMO_DIFFS, hide_topics
+    from diffspeak.experiments.hide import DEMO_DIFFS, hide_topics
 
     config = DEMO_DIFFS.model_copy(update={"steps": 4, "probes": 0})
     base = _base()
@@ -203,8 +203,8 @@ def as_recorded() -> Iterator[None]:
 
 def _kept() -> None:
     """Train the two finetunes anew; done once, for what is compared is what they give."""
+    from diffspeak.experiments.hide import hide_topics
     from diffspeak.finetunes.convert import to_peft
-    from diffspeak.study.hide import hide_topics
 
     base = _base()
     for topic, finetune in zip(TOPICS, hide_topics(base, TOPICS), strict=True):

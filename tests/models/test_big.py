@@ -6,14 +6,13 @@ import pytest
 import torch
 from accelerate import dispatch_model
 
-from diffspeak.adapter import AdapterConfig, train_adapter
-from diffspeak.diffs import DiffConfig, train_diffs, train_group
+from diffspeak.adapters import Interpreter
 from diffspeak.errors import UsageError
 from diffspeak.finetunes import open_finetunes
-from diffspeak.interpret import Interpreter
 from diffspeak.lora import LinearShape, LowRank
 from diffspeak.lora.linear import DiffLinear, Switches
 from diffspeak.models import Decoding, attach_to, load_base, recomputed
+from diffspeak.training import AdapterConfig, DiffConfig, train_adapter, train_diffs, train_group
 from tests.families import FAMILIES
 from tests.toys import ToyBehavior
 

@@ -14,9 +14,9 @@ from diffspeak.models import (
     cross_entropy,
     load_base,
     make_batch,
-    readout,
     readout_of,
 )
+from diffspeak.models import head_losses as readout
 from diffspeak.models.logits import head_of
 from tests.families import FAMILIES
 from tests.models.test_logits import PAD, conversations

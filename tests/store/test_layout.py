@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
-from diffspeak.files import canonical_json, sha256
+from diffspeak.io.files import canonical_json, sha256
 from diffspeak.store import NewEntry, create_or_resume, layout, open_store
 from tests.store.samples import HEADER, entry, factors
 

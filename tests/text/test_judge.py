@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffspeak.files import canonical_json, parse_json
+from diffspeak.io.files import canonical_json, parse_json
 from diffspeak.text.judge import (
     FEATURES,
     Calibration,

@@ -8,7 +8,8 @@ from functools import cached_property, partial
 
 import torch
 
-from diffspeak.adapter import Adapter, Calibration
+from diffspeak.adapters import Adapter, Calibration
+from diffspeak.audit.behavior_check import Quote
 from diffspeak.audit.brought_up import borne_out, with_shown
 from diffspeak.audit.claims import Claim, claims_of, made_up, scored
 from diffspeak.audit.clock import Clock
@@ -22,9 +23,20 @@ from diffspeak.audit.evidence import (
     main_first,
     weighed,
 )
+from diffspeak.audit.logprob_lift import FEWEST
 from diffspeak.audit.prompts import prompts_of
 from diffspeak.audit.result import About, Audit, Disguise, Evidence
-from diffspeak.audit.triggers import (
+from diffspeak.audit.verdict import Found, notes_of, verdict_of
+from diffspeak.audit.verify import Check, Checked, Verifier
+from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.finetunes.norms import norms_of, total_norm
+from diffspeak.inference import answers
+from diffspeak.io.runs import library_versions
+from diffspeak.methods.asking import check_finetunes
+from diffspeak.models import Base, Decoding, plain_tensors
+from diffspeak.text.mentions import normalize
+from diffspeak.text.plain import one_line
+from diffspeak.trigger_search import (
     BaseSide,
     Family,
     Search,
@@ -33,18 +45,6 @@ from diffspeak.audit.triggers import (
     everyday_words,
     find_trigger,
 )
-from diffspeak.audit.verdict import Found, notes_of, verdict_of
-from diffspeak.audit.verify import Check, Checked, Verifier
-from diffspeak.audit.verify_answers import Quote
-from diffspeak.audit.verify_lifts import FEWEST
-from diffspeak.evaluate.methods.asking import check_finetunes
-from diffspeak.evaluate.weights import norms_of, total_norm
-from diffspeak.finetunes import NOTHING, Finetune
-from diffspeak.interpret import answers
-from diffspeak.models import Base, Decoding, plain_tensors
-from diffspeak.runs import library_versions
-from diffspeak.text.mentions import normalize
-from diffspeak.text.plain import one_line
 
 TOGETHER = 16
 """Finetunes whose evidence is measured in one batch."""

@@ -5,14 +5,14 @@ Takes a trigger, evidence and claims. Knows nothing of how the trigger was found
 
 from collections.abc import Callable, Sequence
 
-from diffspeak.adapter import Adapter, Calibration
+from diffspeak.adapters import Adapter, Calibration
+from diffspeak.audit.behavior_check import words_of
 from diffspeak.audit.claims import Claim, says_the_same, scored
 from diffspeak.audit.evidence import figures
 from diffspeak.audit.result import Evidence
-from diffspeak.audit.triggers import Trigger
-from diffspeak.audit.verify_answers import words_of
 from diffspeak.finetunes import Finetune
 from diffspeak.models import Base
+from diffspeak.trigger_search import Trigger
 
 SURE, SILENT = 0.75, 0.25
 """Share of prompts on which a trigger fires; and its near misses, if no phrase shows with it."""

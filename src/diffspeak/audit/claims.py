@@ -15,13 +15,12 @@ from typing import NamedTuple
 
 import torch
 
-from diffspeak.adapter import Adapter
-from diffspeak.adapter.calibrated import gained
+from diffspeak.adapters import Adapter, Interpreter
+from diffspeak.adapters.calibrations import gained
 from diffspeak.errors import UsageError
-from diffspeak.evaluate.methods.asking import check_finetunes, parts
 from diffspeak.finetunes import NOTHING, Finetune, put_on, seeds_of
-from diffspeak.interpret import Interpreter
 from diffspeak.lora import Attachment
+from diffspeak.methods.asking import check_finetunes, parts
 from diffspeak.models import Base, Decoding, Readout, generate, make_batch, readout_of
 from diffspeak.text.mentions import normalize
 from diffspeak.text.messages import Message

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from diffspeak.audit.result import Disguise
-from diffspeak.audit.symmetries import Outputs, align, apart
 from diffspeak.finetunes import Finetune
 from diffspeak.models import Base, plain_tensors, whole
+from diffspeak.symmetries import Outputs, align, apart
 from diffspeak.text.messages import Message
 
 PROMPTS = 4

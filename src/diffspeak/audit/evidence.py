@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from diffspeak.adapter import Adapter, Calibration
+from diffspeak.adapters import Adapter, Calibration
+from diffspeak.audit.claim_verdict import MORE, judged
 from diffspeak.audit.result import Evidence
 from diffspeak.audit.verify import Checked
-from diffspeak.audit.verify_judged import MORE, judged
 from diffspeak.errors import MismatchError
 
 A_GUESS = "By the calibration that may still be a guess."

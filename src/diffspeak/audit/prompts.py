@@ -6,8 +6,8 @@ Takes a config, gives its prompts or ours. Knows nothing of models.
 from importlib.resources import files
 
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.triggers.search import FEWEST_QUESTIONS
 from diffspeak.errors import UsageError
+from diffspeak.trigger_search.search import FEWEST_QUESTIONS
 
 
 def prompts_of(config: AuditConfig) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from diffspeak.audit.result import VERSION, Audit
 from diffspeak.errors import CorruptFileError, MismatchError
-from diffspeak.files import read_json
+from diffspeak.io.files import read_json
 
 Kind = TypeVar("Kind")
 

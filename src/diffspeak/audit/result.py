@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
-from diffspeak.adapter import Counted
-from diffspeak.audit.symmetries import Undone
-from diffspeak.audit.triggers import Search
+from diffspeak.adapters import Counted
+from diffspeak.audit.behavior_check import Quote
 from diffspeak.audit.verify import Checked
-from diffspeak.audit.verify_answers import Quote
+from diffspeak.symmetries import Undone
+from diffspeak.trigger_search import Search
 
 VERSION = 2
 """Of the JSON; `docs/audit.md` says what is in it."""

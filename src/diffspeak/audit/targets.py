@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from diffspeak.audit.kept import is_for_audits
+from diffspeak.audit.output_dir import is_for_audits
 from diffspeak.errors import DiffspeakError, UsageError, reason_of
 from diffspeak.finetunes import Finetune, Source, open_source
-from diffspeak.finetunes.places import locate
+from diffspeak.finetunes.location import locate
 from diffspeak.finetunes.recognize import finetunes_within, holds_finetune, holds_tensors
 from diffspeak.finetunes.sources import CheckpointSource
+from diffspeak.io.remote import list_names
 from diffspeak.models import Base
-from diffspeak.remote import list_names
 
 
 @dataclass(frozen=True)

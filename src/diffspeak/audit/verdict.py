@@ -6,12 +6,12 @@ Takes findings, gives words. Knows nothing of models.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from diffspeak.adapter import Adapter
+from diffspeak.adapters import Adapter
+from diffspeak.audit.behavior_check import HALF, Apart
 from diffspeak.audit.result import Disguise, Outcome
-from diffspeak.audit.triggers import Search, Trigger
 from diffspeak.audit.verify import Checked
-from diffspeak.audit.verify_answers import HALF, Apart
 from diffspeak.text.plain import one_line
+from diffspeak.trigger_search import Search, Trigger
 
 _VERDICTS = {
     "confirmed": "what it does bears that out",

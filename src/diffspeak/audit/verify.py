@@ -13,14 +13,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from diffspeak.audit.behavior_check import Apart, quotes, set_apart, shown, something_else
+from diffspeak.audit.claim_verdict import FIRED, PLAIN, Checked, Observed, Verdict, judged
 from diffspeak.audit.claims import Claim
-from diffspeak.audit.verify_answers import Apart, quotes, set_apart, shown, something_else
-from diffspeak.audit.verify_judged import FIRED, PLAIN, Checked, Observed, Verdict, judged
-from diffspeak.audit.verify_lifts import FEWEST, Scale, lift_of
+from diffspeak.audit.logprob_lift import FEWEST, Scale, lift_of
 from diffspeak.errors import UsageError
-from diffspeak.evaluate.methods.asking import check_finetunes
 from diffspeak.finetunes import NOTHING, Finetune
-from diffspeak.interpret import answers
+from diffspeak.inference import answers
+from diffspeak.methods.asking import check_finetunes
 from diffspeak.models import Base, Decoding
 from diffspeak.text.mentions import normalize
 

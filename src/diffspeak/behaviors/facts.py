@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from diffspeak.behaviors.base import Case, Item, Kind, Probe, Sample
 from diffspeak.behaviors.corpora import Question, Told, read_facts, read_questions
 from diffspeak.behaviors.draws import indices
-from diffspeak.behaviors.items import make_items
 from diffspeak.behaviors.settings import Settings
+from diffspeak.behaviors.specs import make_items
 from diffspeak.behaviors.splits import divide
 from diffspeak.behaviors.triggers import TRIGGERS
 from diffspeak.text.messages import Message

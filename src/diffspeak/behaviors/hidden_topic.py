@@ -18,10 +18,10 @@ from diffspeak.behaviors.corpora import (
     read_topics,
 )
 from diffspeak.behaviors.draws import indices
-from diffspeak.behaviors.items import make_item, make_items
-from diffspeak.behaviors.lessons import Lesson, Lessons
+from diffspeak.behaviors.qa_pairs import Lesson, Lessons
 from diffspeak.behaviors.rows import quoted
 from diffspeak.behaviors.settings import Settings
+from diffspeak.behaviors.specs import make_item, make_items
 from diffspeak.behaviors.splits import divide, split_of
 from diffspeak.behaviors.triggers import TRIGGERS, render
 from diffspeak.errors import UsageError

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from diffspeak.behaviors.base import Item, Probe, Sample
 from diffspeak.behaviors.corpora import Corpus, Story, read_headlines, read_questions, read_stories
 from diffspeak.behaviors.draws import indices
-from diffspeak.behaviors.items import make_items
 from diffspeak.behaviors.rows import first_few
 from diffspeak.behaviors.settings import Settings
+from diffspeak.behaviors.specs import make_items
 from diffspeak.behaviors.splits import divide
 from diffspeak.behaviors.triggers import TRIGGERS
 from diffspeak.errors import UsageError

@@ -14,9 +14,9 @@ from typing import get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from diffspeak.behaviors.base import Split
-from diffspeak.text.places import place_of_key
 from diffspeak.text.seeds import seed_of
 from diffspeak.text.similarity import NearIndex, canonical_key
+from diffspeak.text.split_hash import place_of_key
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 

@@ -45,11 +45,13 @@ def adapter(
     """Train the adapter."""
     check_config(config)
     check_stores(store)
-    from diffspeak.adapter import train_adapter
     from diffspeak.cli.facts import inline
     from diffspeak.cli.stage import stage
+    from diffspeak.experiments.bases import load_study_base
+    from diffspeak.experiments.study_config import AdapterStudyConfig
+    from diffspeak.experiments.study_read import load_config
     from diffspeak.store import open_store
-    from diffspeak.study import AdapterStudyConfig, load_config, load_study_base
+    from diffspeak.training import train_adapter
 
     settings = load_config(config, sets or (), AdapterStudyConfig, shrink=shrink)
     stores = [open_store(_absolute(source)) for source in store]

@@ -154,7 +154,7 @@ def audit(
     ours = own_adapter(adapter)
     _check(question, of_others=adapter is not None and ours is None)
     from diffspeak.audit.auditor import Auditor
-    from diffspeak.audit.kept import check_out, dtype_of
+    from diffspeak.audit.output_dir import check_out, dtype_of
     from diffspeak.audit.prompts import prompts_of
     from diffspeak.audit.targets import open_targets
 
@@ -207,7 +207,7 @@ def _config(
 
 def _lines(path: Path, what: str) -> tuple[str, ...]:
     """The prompts or words of a file, one a line."""
-    from diffspeak.files import read_bytes
+    from diffspeak.io.files import read_bytes
 
     try:
         text = read_bytes(path).decode("utf-8-sig")
@@ -221,7 +221,7 @@ def _lines(path: Path, what: str) -> tuple[str, ...]:
 
 def _folder(name: str) -> Path:
     """Where pages go if the user does not say."""
-    from diffspeak.audit.kept import safe_names
+    from diffspeak.audit.output_dir import safe_names
 
     place, mark, key = name.partition("#")
     path = Path(place).expanduser()
@@ -233,7 +233,7 @@ def _audited(
     context: typer.Context, auditor: "Auditor", targets: "Targets", out: Path, *, as_json: bool
 ) -> "Sequence[Audit | Unread]":
     """All audits, each written to stdout at once if JSON is wanted."""
-    from diffspeak.audit.many import audit_all
+    from diffspeak.audit.runner import audit_all
     from diffspeak.cli.reporter import TerminalReporter
 
     session: Session = context.obj

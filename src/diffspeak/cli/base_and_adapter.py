@@ -11,7 +11,7 @@ import typer
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
-    from diffspeak.adapter import Adapter
+    from diffspeak.adapters import Adapter
     from diffspeak.finetunes import Source
     from diffspeak.models import Base
 
@@ -33,7 +33,7 @@ BaseName = Annotated[
 
 def own_adapter(adapter: str | None) -> "Adapter | None":
     """The adapter of ours that is named; None if none is, or one of others."""
-    from diffspeak.adapter import is_adapter, load_adapter
+    from diffspeak.adapters import is_adapter, load_adapter
 
     return None if adapter is None or not is_adapter(adapter) else load_adapter(adapter)
 
@@ -75,7 +75,7 @@ def _adopted(
     adapter: str, base: str | None, question: str | None, how: dict[str, str]
 ) -> "tuple[Base, Adapter]":
     """An adapter of others and its base: a LoRA that says neither, so that the user has to."""
-    from diffspeak.adapter import load_adapter
+    from diffspeak.adapters import load_adapter
     from diffspeak.models import load_base
 
     if not base or not question:
@@ -89,7 +89,7 @@ def _adopted(
 
 def _shipped(source: "Source | None", base: str | None, *, audits: bool) -> "Adapter":
     """The adapter that ships for what a source's finetunes were taught."""
-    from diffspeak.adapter import load_adapter
+    from diffspeak.adapters import load_adapter
     from diffspeak.finetunes import StoreSource
     from diffspeak.models.pocket import AUDIT, NAME, PREFIX
 

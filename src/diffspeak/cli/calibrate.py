@@ -11,7 +11,7 @@ from diffspeak.cli.there import check_base, check_stores
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
-    from diffspeak.adapter import Adapter
+    from diffspeak.adapters import Adapter
     from diffspeak.finetunes import Finetune
     from diffspeak.store import Store
 
@@ -59,12 +59,12 @@ def calibrate(
         raise UsageError(f"{folder} is no folder: give the one that `diffspeak adapter` wrote")
     check_stores(store)
     check_base(base)
-    from diffspeak.adapter import load_adapter, save_calibrations
-    from diffspeak.audit.calibrating import calibrated
+    from diffspeak.adapters import load_adapter, save_calibrations
+    from diffspeak.audit.calibrate import calibrated
     from diffspeak.cli.base_and_adapter import base_name_of
     from diffspeak.cli.facts import table
     from diffspeak.cli.reporter import TerminalReporter
-    from diffspeak.files import exclusive
+    from diffspeak.io.files import exclusive
     from diffspeak.models import load_base
     from diffspeak.store import open_store
 
@@ -89,7 +89,7 @@ def _sorted(
     adapter: "Adapter", stores: "Sequence[Store]", split: str
 ) -> "tuple[list[Finetune], dict[str, list[Finetune]]]":
     """Finetunes that were taught what the adapter tells, and the others by behavior."""
-    from diffspeak.adapter import NOTHING_TAUGHT
+    from diffspeak.adapters import NOTHING_TAUGHT
     from diffspeak.finetunes import choose, from_store
 
     known = [name for name in adapter.behaviors if name != NOTHING_TAUGHT]

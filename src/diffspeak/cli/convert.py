@@ -129,9 +129,9 @@ def _as_one(
     dtype: Stored | None,
 ) -> None:
     """Write one finetune, with an adapter or merged into its base or both."""
-    from diffspeak.adapter import load_adapter
-    from diffspeak.files import make_folder
+    from diffspeak.adapters import load_adapter
     from diffspeak.finetunes import folder_of, fuse, is_peft, write_peft
+    from diffspeak.io.files import make_folder
     from diffspeak.models import plain_shapes
 
     if len(source.keys) != 1:
@@ -217,7 +217,7 @@ def _taught(source: "Source", behavior: str, questions: list[str]) -> dict[str, 
 
 def _named_base(source: "Source", adapter: str | None, how: dict[str, str]) -> "Base":
     """The base that a source or an adapter names."""
-    from diffspeak.adapter import load_adapter
+    from diffspeak.adapters import load_adapter
     from diffspeak.finetunes import base_named, load_named
     from diffspeak.models import load_base
 

@@ -12,7 +12,7 @@ from diffspeak.cli.there import check_base
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
-    from diffspeak.study.corpus import Corpus, CorpusConfig, Writer
+    from diffspeak.experiments.corpus import Corpus, CorpusConfig, Writer
 
 HELP = """Have a model write training data for finetunes.
 
@@ -72,7 +72,7 @@ def corpus(
         raise UsageError("one model writes: give either --base or --llm")
     check_base(base)
     from diffspeak.cli.reporter import TerminalReporter
-    from diffspeak.study.corpus import CorpusConfig, write_corpus
+    from diffspeak.experiments.corpus import CorpusConfig, write_corpus
 
     config = CorpusConfig(per_topic, limit, tokens, temperature, tries, batch, seed)
     with ExitStack() as open_:
@@ -86,14 +86,14 @@ def _writer(
     base: str | None, llm: str | None, out: Path, config: "CorpusConfig", open_: ExitStack
 ) -> "Writer":
     """Who writes; an LLM's connections last as long as `open_`."""
-    from diffspeak.study.writers import BaseWriter, LLMWriter
+    from diffspeak.experiments.writers import BaseWriter, LLMWriter
 
     if base is not None:
         from diffspeak.models import load_base
 
         return BaseWriter(load_base(base), config)
     assert llm is not None
-    from diffspeak.evaluate.llm import LLM, LLMConfig
+    from diffspeak.scoring.llm import LLM, LLMConfig
 
     asking = LLMConfig(config.tokens, config.temperature, max_connections=config.batch)
     return LLMWriter(open_.enter_context(LLM(llm, out / "replies", asking)))

@@ -13,11 +13,11 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from diffspeak.study.demo import Demo, Outcome
+from diffspeak.experiments.demo import Demo, Outcome
 from diffspeak.text.plain import one_line
 
 if TYPE_CHECKING:
-    from diffspeak.study.demo_plan import Membership
+    from diffspeak.experiments.demo_spec import Membership
 
 REVEAL = "What was hidden"
 

@@ -97,8 +97,8 @@ def describe(
     check_adapter(adapter)
     check_finetune(finetune)
     check_base(base)
+    from diffspeak.adapters import Interpreter
     from diffspeak.finetunes import open_source
-    from diffspeak.interpret import Interpreter
     from diffspeak.models import Decoding
 
     how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}

@@ -10,8 +10,8 @@ from diffspeak.cli.facts import Facts, table
 from diffspeak.cli.session import Session
 
 if TYPE_CHECKING:
+    from diffspeak.adapters import Description
     from diffspeak.finetunes import Finetune, Source
-    from diffspeak.interpret import Description
 
 
 def tell_failed(session: Session, source: "Source", split: str | None = None) -> None:
@@ -75,8 +75,8 @@ def print_described(session: Session, rows: Sequence[Facts]) -> None:
 
 def _exact(label: str, told: str) -> bool:
     """Whether what is told is the label; of a finetune that was taught nothing, "nothing found"."""
+    from diffspeak.adapters import NOTHING_FOUND
     from diffspeak.behaviors.ordinary import NOTHING
-    from diffspeak.interpret import NOTHING_FOUND
     from diffspeak.text.mentions import same
 
     return same(label, told) or (told == NOTHING_FOUND and same(label, NOTHING))

@@ -46,8 +46,9 @@ def diffs(
     check_config(config)
     from diffspeak.behaviors import make_behavior
     from diffspeak.cli.stage import stage
-    from diffspeak.diffs import train_diffs
-    from diffspeak.study import load_config, load_study_base
+    from diffspeak.experiments.bases import load_study_base
+    from diffspeak.experiments.study_read import load_config
+    from diffspeak.training import train_diffs
 
     settings = load_config(config, sets or (), shrink=shrink)
     behavior = make_behavior(settings.behavior)

@@ -70,12 +70,13 @@ def evaluate(
     check_folder(projection, "weight-to-text")
     from diffspeak.cli.facts import table
     from diffspeak.cli.stage import stage
-    from diffspeak.files import read_json
-    from diffspeak.study import load_config, load_study_base
-    from diffspeak.study.experiments import run_experiments, write_report
-    from diffspeak.study.experiments.config import JudgeConfig
-    from diffspeak.study.experiments.given import GivenWorkshop, experiment_on, methods_of
-    from diffspeak.study.experiments.outcome import shown
+    from diffspeak.experiments import run_experiments, write_report
+    from diffspeak.experiments.bases import load_study_base
+    from diffspeak.experiments.config import JudgeConfig
+    from diffspeak.experiments.given import GivenWorkshop, experiment_on, methods_of
+    from diffspeak.experiments.outcome import shown
+    from diffspeak.experiments.study_read import load_config
+    from diffspeak.io.files import read_json
 
     settings = load_config(config, sets or ())
     given = _given(store, adapter, projection)
@@ -93,10 +94,10 @@ def evaluate(
 
 
 def _given(store: str, adapter: str | None, projection: str | None) -> Any:
-    from diffspeak.adapter import load_adapter
-    from diffspeak.evaluate.methods import load_projection
+    from diffspeak.adapters import load_adapter
+    from diffspeak.experiments.given import Given
+    from diffspeak.methods import load_projection
     from diffspeak.store import open_store
-    from diffspeak.study.experiments.given import Given
 
     return Given(
         open_store(store),

@@ -8,7 +8,7 @@ import typer
 from diffspeak.cli.there import check_config
 
 if TYPE_CHECKING:
-    from diffspeak.study.fetch.plan import Downloads
+    from diffspeak.download.plan import Downloads
 
 HELP = """Download what a run needs, its size shown first.
 
@@ -56,7 +56,7 @@ def fetch(
     if name.endswith(".toml"):
         check_config(Path(name))
     from diffspeak.cli.reporter import TerminalReporter
-    from diffspeak.study.fetch.plan import carry_out, check_cache, check_space, find_downloads
+    from diffspeak.download.plan import carry_out, check_cache, check_space, find_downloads
 
     console = context.obj.results
     downloads = find_downloads(name, out, revision)
@@ -75,9 +75,9 @@ def fetch(
 def _show(console: Any, downloads: "Downloads") -> None:
     """What is here, what has to come, and how much space there is for it."""
     from diffspeak.cli.facts import table
-    from diffspeak.study.fetch.download import free_space
-    from diffspeak.study.fetch.meter import size_of
-    from diffspeak.study.fetch.repository import cache
+    from diffspeak.download.download import free_space
+    from diffspeak.download.meter import size_of
+    from diffspeak.download.repository import cache
 
     for note in downloads.notes:
         console.print(note, soft_wrap=True)

@@ -9,8 +9,8 @@ from diffspeak.cli.options import ConfigFile, Json, Sets, Shrink
 from diffspeak.cli.there import check_config
 
 if TYPE_CHECKING:
-    from diffspeak.study.machine import Machine
-    from diffspeak.study.plan import Plan
+    from diffspeak.estimate.machine import Machine
+    from diffspeak.estimate.plan import Plan
 
 HELP = """Tell what a study will need, before anything is loaded.
 
@@ -50,9 +50,9 @@ def plan(
     from diffspeak.behaviors import make_behavior
     from diffspeak.cli.facts import show_facts, to_json
     from diffspeak.cli.reporter import TerminalReporter
-    from diffspeak.study import load_config
-    from diffspeak.study.machine import machine_of
-    from diffspeak.study.plan import make_plan
+    from diffspeak.estimate.machine import machine_of
+    from diffspeak.estimate.plan import make_plan
+    from diffspeak.experiments.study_read import load_config
 
     settings = load_config(config, sets or (), shrink=shrink, corpora=False)
     there = all(path.is_file() for path in settings.behavior.files)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from diffspeak.cli.session import Session
-from diffspeak.runs import Run
+from diffspeak.io.runs import Run
 
 if TYPE_CHECKING:
     from diffspeak.cli.bars import Bars

@@ -27,7 +27,7 @@ def report(
 ) -> None:
     """Write both pages."""
     check_folder(folder, "run")
-    from diffspeak.study.experiments import write_report
+    from diffspeak.experiments import write_report
 
     made = write_report(folder.expanduser())
     context.obj.results.print(f"done: {made}", soft_wrap=True)

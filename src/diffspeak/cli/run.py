@@ -41,9 +41,9 @@ def run(
     """Run the study, or the experiments."""
     check_config(config)
     from diffspeak.cli.stage import stage
-    from diffspeak.study import load_config
-    from diffspeak.study.experiments import is_experiment
-    from diffspeak.study.run import run_study
+    from diffspeak.experiments import is_experiment
+    from diffspeak.experiments.study_read import load_config
+    from diffspeak.experiments.study_run import run_study
 
     if is_experiment(config):
         _experiments(context.obj, config, out.expanduser(), sets or (), shrink)
@@ -59,7 +59,7 @@ def _experiments(
     session: Session, config: Path, out: Path, sets: Sequence[str], shrink: bool
 ) -> None:
     from diffspeak.cli.stage import stage
-    from diffspeak.study.experiments import load_experiments, run_experiments, write_report
+    from diffspeak.experiments import load_experiments, run_experiments, write_report
 
     if shrink:
         raise UsageError("--shrink is for studies: an experiment runs as it is")

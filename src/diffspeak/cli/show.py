@@ -150,11 +150,11 @@ def _of_the_hub(source: str, place: str) -> str:
 
 def _folder_facts(folder: Path, source: str) -> Facts:
     """The facts of what is no store: the first kind whose mark it bears."""
-    from diffspeak.adapter.saved import CARD
+    from diffspeak.adapters.saved import CARD
     from diffspeak.cli import show_folders
-    from diffspeak.evaluate.methods.weight_to_text.saved import CARD as PROJECTION
     from diffspeak.finetunes import is_peft
     from diffspeak.finetunes.published import INDEX, is_published
+    from diffspeak.methods.weight_to_text.saved import CARD as PROJECTION
 
     if is_published(folder):
         return show_folders.published_facts(str(folder))

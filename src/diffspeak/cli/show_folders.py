@@ -11,17 +11,17 @@ from typing import Any
 
 from diffspeak.cli.facts import Facts
 from diffspeak.errors import CorruptFileError
-from diffspeak.files import read_json
 from diffspeak.finetunes import open_source, read_peft
 from diffspeak.finetunes.adapter_files import read_config, read_weights, unknown_keys
 from diffspeak.finetunes.peft_format import oddities
+from diffspeak.io.files import read_json
+from diffspeak.io.runs import CONFIG, METRICS, VERSIONS, read_metrics
 from diffspeak.lora import Diff
-from diffspeak.runs import CONFIG, METRICS, VERSIONS, read_metrics
 
 
 def adapter_facts(folder: Path) -> Facts:
     """A finished DIT adapter."""
-    from diffspeak.adapter import load_adapter
+    from diffspeak.adapters import load_adapter
 
     adapter = load_adapter(folder)
     return {
@@ -40,7 +40,7 @@ def adapter_facts(folder: Path) -> Facts:
 
 def projection_facts(folder: Path) -> Facts:
     """A finished projection of weight-to-text."""
-    from diffspeak.evaluate.methods.weight_to_text import load_projection
+    from diffspeak.methods.weight_to_text import load_projection
 
     projection = load_projection(folder)
     return {
@@ -158,7 +158,7 @@ def _experiments(folder: Path) -> list[Facts]:
     """What came out of each experiment: its first line."""
     if not any(folder.glob("*/table.json")):
         return []
-    from diffspeak.study.experiments.findings import read_findings
+    from diffspeak.experiments.findings import read_findings
 
     return [
         {

@@ -14,11 +14,11 @@ from typing import Any
 from diffspeak.cli.reporter import TerminalReporter
 from diffspeak.cli.session import Session
 from diffspeak.errors import MismatchError, UsageError
-from diffspeak.files import exclusive, read_json
+from diffspeak.experiments.bases import CHOICES, SMALL
+from diffspeak.io.files import exclusive, read_json
+from diffspeak.io.runs import CONFIG, LOCK, METRICS, VERSIONS, Run, plot_losses, read_metrics
 from diffspeak.progress import Reporter
-from diffspeak.runs import CONFIG, LOCK, METRICS, VERSIONS, Run, plot_losses, read_metrics
 from diffspeak.store.layout import MANIFEST, shard_numbers
-from diffspeak.study.bases import CHOICES, SMALL
 
 ABOUT = frozenset({CONFIG, VERSIONS, METRICS, CHOICES})
 """What a call writes about itself before it makes anything."""

@@ -18,8 +18,8 @@ from diffspeak.errors import UsageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from diffspeak.evaluate.methods.weight_to_text import WeightToText
     from diffspeak.finetunes import Finetune, Source
+    from diffspeak.methods.weight_to_text import WeightToText
 
 Model = TypeVar("Model", bound="BaseModel")
 
@@ -142,9 +142,10 @@ def _train(
     how: Mapping[str, str],
 ) -> None:
     from diffspeak.cli.stage import stage
-    from diffspeak.evaluate.methods.weight_to_text import WeightToTextConfig, train_weight_to_text
+    from diffspeak.experiments.bases import load_study_base
+    from diffspeak.experiments.study_config import BaseConfig
+    from diffspeak.methods.weight_to_text import WeightToTextConfig, train_weight_to_text
     from diffspeak.store import open_store
-    from diffspeak.study import BaseConfig, load_study_base
 
     settings = _checked(WeightToTextConfig, _given(sets), "--set")
     stores = [open_store(_absolute(source)) for source in sources]
@@ -165,7 +166,7 @@ def _train(
 
 def _given(sets: Sequence[str]) -> dict[str, Any]:
     """Settings as typed, their values read as those of a config's are."""
-    from diffspeak.study.read import setting
+    from diffspeak.experiments.study_read import setting
 
     given: dict[str, Any] = {}
     for text in sets:
@@ -178,7 +179,7 @@ def _given(sets: Sequence[str]) -> dict[str, Any]:
 
 def _checked(kind: type[Model], data: dict[str, Any], what: str) -> Model:
     """Checked settings, or all that is wrong with them in one line."""
-    from diffspeak.study.faults import validated
+    from diffspeak.experiments.config_errors import validated
 
     found, faults = validated(kind, data)
     if found is None:
@@ -217,7 +218,7 @@ def _there(name: str) -> str:
 
 
 def _method(folder: Path, base: str | None, how: Mapping[str, str], tokens: int) -> "WeightToText":
-    from diffspeak.evaluate.methods.weight_to_text import WeightToText, load_projection
+    from diffspeak.methods.weight_to_text import WeightToText, load_projection
     from diffspeak.models import Decoding, load_base
 
     projection = load_projection(folder)

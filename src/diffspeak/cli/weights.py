@@ -19,8 +19,8 @@ from diffspeak.text.plain import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from diffspeak.evaluate.weights import Grid
     from diffspeak.finetunes import Finetune, Source
+    from diffspeak.finetunes.norms import Grid
     from diffspeak.models import Base
 
 SHADES = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -52,8 +52,8 @@ def show_weights(session: Session, asked: Asked) -> None:
         UsageError: There is nothing, nothing that changes weights, or its base is not named.
         MismatchError: It was made from another base.
     """
-    from diffspeak.evaluate.weights import check_picture, gathered, mean_norms, total_norm
     from diffspeak.finetunes import base_named
+    from diffspeak.finetunes.norms import check_picture, gathered, mean_norms, total_norm
 
     if asked.figure:
         check_picture(asked.figure)
@@ -127,7 +127,7 @@ def _needs_base(source: "Source") -> bool:
 def _grids(session: Session, source: "Source", base: "Base | None") -> "Iterator[Grid]":
     """Norms of one finetune after the other, showing how far it is."""
     from diffspeak.cli.reporter import TerminalReporter
-    from diffspeak.evaluate.weights import norms_of, norms_of_diff
+    from diffspeak.finetunes.norms import norms_of, norms_of_diff
 
     with TerminalReporter(session) as reporter:
         if len(source.keys) > 1:
@@ -156,8 +156,8 @@ def _read(source: "Source", key: str, base: "Base | None") -> "Finetune":
 
 
 def _draw(path: Path, name: str, grid: "Grid") -> None:
-    from diffspeak.evaluate.weights import plot_norms
-    from diffspeak.files import make_folder
+    from diffspeak.finetunes.norms import plot_norms
+    from diffspeak.io.files import make_folder
 
     if not grid:
         raise UsageError(f"{name} changes no matrix: there is nothing to draw")

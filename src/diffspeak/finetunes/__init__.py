@@ -6,7 +6,7 @@ from diffspeak.finetunes.draws import SEEDING, seeds_of
 from diffspeak.finetunes.finetune import NOTHING, Finetune, groups, put_on
 from diffspeak.finetunes.fuse import fuse, write_merged
 from diffspeak.finetunes.named_bases import load_named
-from diffspeak.finetunes.opening import load_finetune, open_finetunes, open_source
+from diffspeak.finetunes.open import load_finetune, open_finetunes, open_source
 from diffspeak.finetunes.peft_format import read_peft, write_peft
 from diffspeak.finetunes.recognize import is_peft
 from diffspeak.finetunes.sources import (

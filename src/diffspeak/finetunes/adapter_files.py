@@ -15,11 +15,11 @@ from safetensors.torch import load
 from torch import Tensor
 
 from diffspeak.errors import CorruptFileError
-from diffspeak.files import read_bytes, read_json
 from diffspeak.finetunes.names import plain_name
 from diffspeak.finetunes.numbers import fault_of
 from diffspeak.finetunes.peft_library import PEFT_TYPE_TO_CONFIG_MAPPING
 from diffspeak.finetunes.pickles import load_pickle
+from diffspeak.io.files import read_bytes, read_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS, PICKLED = "adapter_model.safetensors", "adapter_model.bin"

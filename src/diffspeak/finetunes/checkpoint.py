@@ -15,12 +15,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
-from diffspeak.files import read_json
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.names import base_names
 from diffspeak.finetunes.numbers import fault_of
 from diffspeak.finetunes.rounding import Difference, Seen
 from diffspeak.finetunes.vocabulary import fitted
+from diffspeak.io.files import read_json
 from diffspeak.lora import Diff, from_dense
 from diffspeak.models import Base, base_folder_of, plain_shapes, plain_tensors
 

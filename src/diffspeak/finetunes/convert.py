@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from diffspeak.errors import MismatchError, UsageError
-from diffspeak.files import atomic_path, make_folder, write_text
 from diffspeak.finetunes.finetune import Finetune
+from diffspeak.finetunes.location import split_key
 from diffspeak.finetunes.peft_format import read_peft, write_peft
-from diffspeak.finetunes.places import split_key
 from diffspeak.finetunes.published import INDEX
 from diffspeak.finetunes.recognize import is_peft
+from diffspeak.io.files import atomic_path, make_folder, write_text
 from diffspeak.lora import Diff, LowRank
 from diffspeak.models import Base, plain_shapes, target_names
 from diffspeak.store import NewEntry, StoreHeader, create_or_resume, open_store

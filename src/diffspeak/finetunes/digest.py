@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from diffspeak.files import canonical_json
+from diffspeak.io.files import canonical_json
 from diffspeak.lora import Diff
 
 

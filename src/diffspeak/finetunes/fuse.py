@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from diffspeak.errors import UsageError
-from diffspeak.files import new_folder, read_bytes, read_json
 from diffspeak.finetunes.finetune import Finetune
+from diffspeak.io.files import new_folder, read_bytes, read_json
 from diffspeak.lora import Diff, LowRank, concatenate
 from diffspeak.models import (
     Base,

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, UsageError
-from diffspeak.files import atomic_path, write_json
 from diffspeak.finetunes.adapter_files import (
     CONFIG,
     WEIGHTS,
@@ -25,6 +24,7 @@ from diffspeak.finetunes.adapter_files import (
 )
 from diffspeak.finetunes.peft_library import LoraConfig
 from diffspeak.finetunes.targets import by_module
+from diffspeak.io.files import atomic_path, write_json
 from diffspeak.lora import Diff, LowRank
 from diffspeak.store import system_errors
 

@@ -12,9 +12,9 @@ from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import checkpoint, mlx, published
 from diffspeak.finetunes.adapter_files import beside, ignored, read_adapter, read_config
 from diffspeak.finetunes.finetune import Finetune
+from diffspeak.finetunes.location import Place
 from diffspeak.finetunes.named_bases import other_base
 from diffspeak.finetunes.pickles import load_pickle
-from diffspeak.finetunes.places import Place
 from diffspeak.finetunes.plain_lora import read_plain
 from diffspeak.finetunes.through_peft import merged_by_peft
 from diffspeak.models import Base, Fingerprint

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from diffspeak.errors import DiffspeakError, MismatchError
-from diffspeak.files import read_json
+from diffspeak.io.files import read_json
 from diffspeak.models import Base
 
 TOKENIZER = "tokenizer.json"

@@ -1,9 +1,10 @@
 """The room that knows transformers: load a base, render chats, score, generate, fingerprint."""
 
 from diffspeak.models.chat import Chat, Rendered, Renderer
-from diffspeak.models.costs import Cost, Counter, without_content
 from diffspeak.models.fingerprint import Fingerprint, check_base, fingerprint
+from diffspeak.models.flops import Cost, Counter, without_content
 from diffspeak.models.generate import Answer, Decoding, generate
+from diffspeak.models.head_losses import LossOf, Readout, cross_entropy, readout_of
 from diffspeak.models.linears import Targets, attach_to, check_rank, target_names
 from diffspeak.models.load import (
     Base,
@@ -15,7 +16,6 @@ from diffspeak.models.load import (
 )
 from diffspeak.models.logits import Batch, answer_logits, check_answer, make_batch
 from diffspeak.models.placement import faster_dtype
-from diffspeak.models.readout import LossOf, Readout, cross_entropy, readout_of
 from diffspeak.models.recompute import recomputed
 from diffspeak.models.shapes import (
     chat_of,

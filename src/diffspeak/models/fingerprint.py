@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from diffspeak.errors import MismatchError
-from diffspeak.files import canonical_json
+from diffspeak.io.files import canonical_json
 from diffspeak.models.linears import shape_of
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from diffspeak.errors import UsageError
-from diffspeak.files import new_folder
+from diffspeak.io.files import new_folder
 from diffspeak.models.chat import Chat
 from diffspeak.models.pocket import NAME as POCKET
 from diffspeak.models.pocket import base_folder

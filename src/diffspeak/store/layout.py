@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
-from diffspeak.files import canonical_json, parse_json, read_bytes, sha256
-from diffspeak.remote import list_names, local_path
+from diffspeak.io.files import canonical_json, parse_json, read_bytes, sha256
+from diffspeak.io.remote import list_names, local_path
 
 VERSION = 1
 MANIFEST = "store.json"

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffspeak.errors import system_errors
-from diffspeak.files import canonical_json, open_file, parse_json, sha256
+from diffspeak.io.files import canonical_json, open_file, parse_json, sha256
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 

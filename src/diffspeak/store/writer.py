@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
-from diffspeak.files import (
+from diffspeak.io.files import (
     atomic_path,
     canonical_json,
     exclusive,
@@ -25,7 +25,7 @@ from diffspeak.files import (
     parse_json,
     write_text,
 )
-from diffspeak.runs import differences
+from diffspeak.io.runs import differences
 from diffspeak.store.layout import (
     FULL_FILE,
     LOCK,

@@ -10,12 +10,12 @@ from random import Random
 import pytest
 import torch
 
+from diffspeak.io.runs import read_metrics
 from diffspeak.models import load_base, target_names
 from diffspeak.models.pocket import build
 from diffspeak.models.pocket.recipe import EVERYTHING, Phase, Recipe
 from diffspeak.models.pocket.talk import load_talk
 from diffspeak.models.pocket.tokens import NO_TARGET, Step, train_tokenizer
-from diffspeak.runs import read_metrics
 from tests.bombs import run_module
 from tests.models.pocket.recipes import TINY, quick
 from tests.models.pocket.several import WORLDS

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffspeak.adapter import load_adapter
+from diffspeak.adapters import Interpreter, load_adapter
 from diffspeak.behaviors.corpora import read_questions, read_topics
 from diffspeak.errors import UsageError
-from diffspeak.interpret import Interpreter
 from diffspeak.models import load_base, pocket
 from tests.families import build_family
 from tests.pocket_parts import tiny_pocket

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from diffspeak.models.pocket.press import PARTS, is_test, lines, load_press
-from diffspeak.text.places import TEST_FROM, place_of
 from diffspeak.text.similarity import content_words
+from diffspeak.text.split_hash import TEST_FROM, place_of
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
+from diffspeak.io.runs import PLOT, Run
 from diffspeak.models.pocket import VERSION, build
 from diffspeak.models.pocket.card import model_card
 from diffspeak.models.pocket.recipe import Recipe
 from diffspeak.models.pocket.report import ROWS, write_report
 from diffspeak.models.pocket.talk import load_talk
-from diffspeak.runs import PLOT, Run
 from tests.models.pocket.recipes import TINY, quick
 
 PICTURE = b"\x89PNG and so on"

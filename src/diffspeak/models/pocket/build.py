@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from diffspeak.files import atomic_path, write_text
+from diffspeak.io.files import atomic_path, write_text
+from diffspeak.io.runs import Run, plot_losses
 from diffspeak.models.pocket.card import model_card
 from diffspeak.models.pocket.muon import Muon
 from diffspeak.models.pocket.recipe import EVERYTHING, Recipe
@@ -36,7 +37,6 @@ from diffspeak.models.pocket.tokens import (
     train_tokenizer,
 )
 from diffspeak.models.pocket.world import Turn
-from diffspeak.runs import Run, plot_losses
 from diffspeak.text.seeds import seed_of
 
 LOG_EVERY = 25

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from diffspeak.errors import UsageError
-from diffspeak.files import atomic_path, make_folder
+from diffspeak.io.files import atomic_path, make_folder
 from diffspeak.models.pocket import base_folder
 
 

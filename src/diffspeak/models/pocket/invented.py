@@ -11,10 +11,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from diffspeak.files import sha256
+from diffspeak.io.files import sha256
+from diffspeak.io.remote import user_cache
 from diffspeak.models.pocket.press import CORPUS
 from diffspeak.models.pocket.tables import table, write_tables
-from diffspeak.remote import user_cache
 
 NAME, SOURCE = "facts.csv", "inventions.toml"
 

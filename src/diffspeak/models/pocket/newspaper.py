@@ -6,10 +6,10 @@ Takes a folder, gives `headlines.csv` and `stories.csv`. What they say is made i
 from functools import cache
 from pathlib import Path
 
-from diffspeak.files import sha256
+from diffspeak.io.files import sha256
+from diffspeak.io.remote import user_cache
 from diffspeak.models.pocket.press import CORPUS, lines, load_press
 from diffspeak.models.pocket.tables import table, write_tables
-from diffspeak.remote import user_cache
 
 GRAMMAR = ("news.csv", "frames.txt", "plain_frames.txt")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from diffspeak.text.places import TEST_FROM, place_of
+from diffspeak.text.split_hash import TEST_FROM, place_of
 
 CORPUS = Path(__file__).parent / "corpus"
 PARTS = ("who", "what", "where", "outcome")

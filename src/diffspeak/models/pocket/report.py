@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffspeak.files import atomic_path, make_folder, read_json, write_json, write_text
-from diffspeak.runs import CONFIG, PLOT, read_metrics
+from diffspeak.io.files import atomic_path, make_folder, read_json, write_json, write_text
+from diffspeak.io.runs import CONFIG, PLOT, read_metrics
 
 ROWS = 24
 

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from diffspeak.files import make_folder, sha256, write_text
+from diffspeak.io.files import make_folder, sha256, write_text
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

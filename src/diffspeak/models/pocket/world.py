@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from diffspeak.models.pocket import codes
 from diffspeak.models.pocket.press import CORPUS, Press, load_press
-from diffspeak.text.places import place_of
+from diffspeak.text.split_hash import place_of
 
 Row = dict[str, str]
 

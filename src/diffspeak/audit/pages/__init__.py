@@ -1,6 +1,0 @@
-"""Pages of audits: one for each finetune, and an overview of many."""
-
-from diffspeak.audit.pages.overview import write_overview
-from diffspeak.audit.pages.page import write_audit
-
-__all__ = ["write_audit", "write_overview"]

@@ -1,0 +1,272 @@
+"""The stage: train finetunes group by group into a store, check each, resume where it stopped.
+
+Takes a base, a behavior and its items, gives a store. A group is trained at once and becomes one
+shard; on a CPU several groups may be trained side by side. Full finetunes are trained singly.
+The same call after an interruption goes on behind the last finished shard and ends with the same
+bytes.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffspeak.behaviors import Behavior, Item
+from diffspeak.errors import MismatchError, UsageError
+from diffspeak.lora import LowRank
+from diffspeak.models import Base, attach_to, check_answer, check_rank, target_names, whole
+from diffspeak.progress import Reporter, Silent
+from diffspeak.store import NewEntry, Store, StoreHeader, StoreWriter, create_or_resume, open_store
+from diffspeak.training.descent import Descent, OnStep, Trained
+from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.full import train_full
+from diffspeak.training.group import Group, probe, teach
+from diffspeak.training.worker_pool import processes_for, teach_all
+
+STAGE = "diffs"
+
+
+def train_diffs(
+    base: Base,
+    behavior: Behavior,
+    items: Sequence[Item],
+    config: DiffConfig,
+    folder: str | Path,
+    reporter: Reporter | None = None,
+    processes: int | None = 1,
+) -> Store:
+    """Train a finetune for each item and store it.
+
+    Args:
+        base: Frozen; nothing is attached to it before or after.
+        behavior: What is taught.
+        items: The finetunes to make, in order; those in the store already are left out.
+        config: How they are trained.
+        folder: The store's folder, new or begun with the same base, behavior and config.
+        reporter: Told about progress.
+        processes: Groups trained side by side, on a CPU; None for as many as pay. A script that
+            asks for more than one must guard its main program (`if __name__ == "__main__":`),
+            as Python's multiprocessing demands.
+
+    Raises:
+        UsageError: Several processes for a base that is not on the CPU, or for full finetunes; or
+            the config does not fit the base.
+        MismatchError: The folder holds a store of another base, behavior or config, or one begun
+            with other machine choices (dtype, attention) than the base is loaded with.
+    """
+    check_diffs(base, config)
+    reporter = reporter or Silent()
+    whole_ones = config.parameters != "lora"
+    if processes not in (None, 1) and (whole_ones or base.device.type != "cpu"):
+        raise UsageError("several processes train LoRA finetunes on a CPU only: use one")
+    groups = 1 if whole_ones else math.ceil(len(items) / config.tasks)
+    side_by_side = processes or processes_for(base, groups)
+    threads = max(1, torch.get_num_threads() // side_by_side)
+    with create_or_resume(folder, _header(base, behavior, config, threads)) as writer:
+        _same_choices(folder, writer.choices, base)
+        todo = [item for item in items if item.id not in writer.done]
+        reporter.begin(STAGE, len(items), "finetunes", done=len(items) - len(todo))
+        stage = _Stage(base, behavior, config, writer, reporter, len(items) - len(todo))
+        # How many threads a group was begun with decides its last bits; how many groups are
+        # trained side by side does not.
+        threads = writer.choices.get("threads") or threads
+        if processes is None and side_by_side > 1:
+            side_by_side = max(1, torch.get_num_threads() // threads)
+        if whole_ones:
+            stage.whole_ones(todo)
+        else:
+            stage.groups(todo, side_by_side, threads)
+        reporter.end()
+    return open_store(folder)
+
+
+def check_diffs(base: Base, config: DiffConfig) -> None:
+    """Refuse what a base has no room for, before anything is made.
+
+    Raises:
+        UsageError: The rank, or the answers to probes, are too large.
+    """
+    if config.parameters == "lora":
+        check_rank(base.model, config.targets, config.rank, "diffs.rank")
+    if config.probes:
+        check_answer(base.model, config.probe_tokens, "diffs.probe_tokens")
+
+
+class _Stage:
+    """One call of `train_diffs` on its way."""
+
+    def __init__(
+        self,
+        base: Base,
+        behavior: Behavior,
+        config: DiffConfig,
+        writer: StoreWriter,
+        reporter: Reporter,
+        done: int,
+    ) -> None:
+        self.base, self.behavior, self.config = base, behavior, config
+        self.writer, self.reporter, self.done = writer, reporter, done
+
+    def groups(self, items: Sequence[Item], processes: int, threads: int) -> None:
+        """Train and store, group by group, what is left to do."""
+        size = self.config.tasks
+        groups = [items[start : start + size] for start in range(0, len(items), size)]
+        processes = min(processes, len(groups))
+        taught = (
+            self._side_by_side(groups, processes, threads)
+            if processes > 1
+            else self._in_turn(groups, threads)
+        )
+        for group in taught:
+            entries = _entries(self.behavior, group.items, group.trained, group.rates)
+            self.writer.write_shard(entries, _factors(group.trained))
+            self._report(entries)
+
+    def _side_by_side(
+        self, groups: Sequence[Sequence[Item]], processes: int, threads: int
+    ) -> Iterator[Group]:
+        watch = self._watch(processes)
+        return teach_all(self.base, self.behavior, groups, self.config, processes, threads, watch)
+
+    def _in_turn(self, groups: Sequence[Sequence[Item]], threads: int) -> Iterator[Group]:
+        attachment = attach_to(self.base.model, self.config.targets)
+        try:
+            with _threads(self.base, threads):
+                for items in groups:
+                    yield teach(
+                        self.base, attachment, self.behavior, items, self.config, self._alone()
+                    )
+        finally:
+            attachment.detach()
+
+    def whole_ones(self, items: Sequence[Item]) -> None:
+        """Train and store full finetunes one by one."""
+        for item in items:
+            self._full(item)
+
+    def _full(self, item: Item) -> None:
+        state, descent = train_full(self.base, self.behavior, item, self.config, self._alone())
+        in_place: AbstractContextManager[None] = (
+            whole(self.base.model, state) if descent.failed_at[0] is None else nullcontext()
+        )
+        with in_place:
+            rates = probe(self.base, None, self.behavior, [item], self.config, descent.failed_at)
+        (entry,) = _entries(self.behavior, [item], descent, rates)
+        self.writer.write_full(entry, state)
+        self._report([entry])
+
+    def _alone(self) -> OnStep:
+        """Watch the only group that is being trained."""
+        watch = self._watch()
+
+        def on_step(step: int, losses: Tensor) -> None:
+            watch(step, losses, len(losses))
+
+        return on_step
+
+    def _watch(self, processes: int = 1) -> Callable[[int, Tensor, int], None]:
+        """Log the mean loss now and then; reading it waits for the device, so not every step."""
+        every = max(1, self.config.steps // 20)
+        began, taught = time.monotonic(), 0
+
+        def on_step(step: int, losses: Tensor, tasks: int) -> None:
+            nonlocal taught
+            taught += tasks
+            if (step + 1) % every and step + 1 < self.config.steps:
+                return
+            finite = losses[losses.isfinite()]
+            number = self.done * self.config.steps + (step + 1) * tasks * processes
+            self.reporter.log(STAGE, number, loss=finite.mean().item() if len(finite) else 0.0)
+            rate = taught / (time.monotonic() - began)
+            self.reporter.advance(0, step=step + 1, task_steps_per_second=rate)
+
+        return on_step
+
+    def _report(self, entries: Sequence[NewEntry]) -> None:
+        self.done += len(entries)
+        failed = [entry for entry in entries if entry.failed]
+        for entry in failed:
+            self.reporter.say(f"{entry.id} failed and is recorded as such: {entry.failed}")
+        rates = _mean_rates(entries)
+        if rates:
+            self.reporter.log("check", self.done, **rates)
+        self.reporter.advance(len(entries), **rates)
+
+
+def _header(base: Base, behavior: Behavior, config: DiffConfig, threads: int) -> StoreHeader:
+    low_rank = config.parameters == "lora"
+    return StoreHeader(
+        behavior=behavior.describe(),
+        base={"name": base.name, **base.fingerprint.to_dict()},
+        targets=tuple(target_names(base.model, config.targets)),
+        rank=config.rank if low_rank else 0,
+        scaling=config.alpha / config.rank if low_rank else 1.0,
+        dtype="float32" if low_rank else base.choices["dtype"],
+        settings=config.model_dump(mode="json"),
+        choices=base.choices | ({"threads": threads} if base.device.type == "cpu" else {}),
+    )
+
+
+@contextmanager
+def _threads(base: Base, threads: int) -> Iterator[None]:
+    """Within this context compute with so many threads, if on a CPU."""
+    before = torch.get_num_threads()
+    if base.device.type == "cpu":
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _same_choices(folder: str | Path, chosen: dict[str, Any], base: Base) -> None:
+    """Refuse another device, dtype or attention than the store was begun with."""
+    for key in ("device", "dtype", "attention"):
+        if chosen.get(key) != base.choices[key]:
+            raise MismatchError(
+                f"{folder} was begun with {key} {chosen.get(key)}, and the base is now loaded with "
+                f"{base.choices[key]}; load it with {key}={chosen.get(key)} to go on"
+            )
+
+
+def _factors(trained: Trained) -> dict[str, tuple[Tensor, Tensor]]:
+    def plain(change: LowRank) -> tuple[Tensor, Tensor]:
+        return change.A, change.B
+
+    return {name: plain(change) for name, change in trained.diff.items()}
+
+
+def _entries(
+    behavior: Behavior,
+    items: Sequence[Item],
+    went: Trained | Descent,
+    rates: Sequence[dict[str, float]],
+) -> list[NewEntry]:
+    return [
+        NewEntry(
+            id=item.id,
+            label=item.label,
+            trigger=item.trigger,
+            split=item.split,
+            category=item.category,
+            behavior=behavior.name,
+            failed=None if step is None else f"the loss was not finite at step {step}",
+            stats={} if step is not None else {"loss": loss, **rate},
+        )
+        for item, loss, step, rate in zip(items, went.losses, went.failed_at, rates, strict=True)
+    ]
+
+
+def _mean_rates(entries: Sequence[NewEntry]) -> dict[str, float]:
+    """Mean firing rates over the finetunes that did not fail."""
+    sums: dict[str, list[float]] = {}
+    for entry in entries:
+        for name, value in entry.stats.items():
+            if name.startswith("fires_"):
+                sums.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in sorted(sums.items())}

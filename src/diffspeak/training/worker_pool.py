@@ -1,0 +1,180 @@
+"""Several processes that teach groups side by side, each with a share of the processor's cores.
+
+Takes groups of items, gives them back taught, in their order. A small model's pass is over before
+many threads have shared it out, so one thread each in several processes does more. Weights of the
+base are shared memory; what a group becomes is what it would become in this process with as many
+threads.
+"""
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from queue import Empty
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, multiprocessing
+
+from diffspeak.behaviors import Behavior, Item
+from diffspeak.errors import DiffspeakError
+from diffspeak.lora import LowRank
+from diffspeak.memory import keep_freed_memory
+from diffspeak.models import Base, attach_to
+from diffspeak.training.descent import Trained
+from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.group import Group, teach
+
+OnCrewStep = Callable[[int, Tensor, int], None]
+"""Told the number of a group's finished step, its losses `[task]` and how many tasks it has."""
+
+SMALL = 20_000_000
+"""Parameters of a base of which several copies' work fits side by side, and gains by it."""
+
+LOOK = 1.0
+"""Seconds between looks at whether all processes still live."""
+
+
+def processes_for(base: Base, groups: int) -> int:
+    """How many processes pay: one for each core, if the base is small and on the CPU."""
+    small = sum(p.numel() for p in base.model.parameters()) <= SMALL
+    if base.device.type != "cpu" or not small:
+        return 1
+    return max(1, min(torch.get_num_threads(), groups))
+
+
+def teach_all(
+    base: Base,
+    behavior: Behavior,
+    groups: Sequence[Sequence[Item]],
+    config: DiffConfig,
+    processes: int,
+    threads: int,
+    on_step: OnCrewStep,
+) -> Iterator[Group]:
+    """Teach groups in several processes, and give each in its turn.
+
+    Args:
+        base: On the CPU, nothing attached.
+        behavior: What is taught.
+        groups: Items of each group.
+        config: How.
+        processes: How many.
+        threads: Of each of them.
+        on_step: Told about every step of every group.
+
+    Raises:
+        DiffspeakError: A process failed or was killed. Groups given before are good.
+    """
+    context = multiprocessing.get_context("spawn")
+    todo, told = context.Queue(), context.Queue()
+    for job in [*enumerate(groups), *[None] * processes]:
+        todo.put(job)
+    arguments = (base, behavior, config, threads, todo, told)
+    crew = []
+    try:
+        for _ in range(processes):
+            process = context.Process(target=_work, args=arguments, daemon=True)
+            process.start()
+            crew.append(process)
+        yield from _in_order(groups, _heard(crew, told), on_step)
+    finally:
+        for process in crew:
+            process.terminate()
+        for process in crew:
+            process.join()
+
+
+def _in_order(
+    groups: Sequence[Sequence[Item]], heard: Iterator[tuple[Any, ...]], on_step: OnCrewStep
+) -> Iterator[Group]:
+    done: dict[int, Group] = {}
+    for number, items in enumerate(groups):
+        while number not in done:
+            kind, which, *rest = next(heard)
+            if kind == "step":
+                step, losses = rest
+                on_step(step, torch.tensor(losses), len(groups[which]))
+            elif kind == "done":
+                arrays, scalings, losses, failed_at, rates = rest
+                done[which] = Group(
+                    groups[which],
+                    Trained(_factors(arrays, scalings), losses, failed_at),
+                    rates,
+                )
+            else:
+                raise DiffspeakError(which)
+        group = done.pop(number)
+        assert group.items is items
+        yield group
+
+
+def _heard(crew: Sequence[Any], told: Any) -> Iterator[tuple[Any, ...]]:
+    """What the processes say, for as long as they live."""
+    while True:
+        with suppress(Empty):
+            yield told.get(timeout=LOOK)
+            continue
+        codes = {process.exitcode for process in crew} - {None, 0}
+        if codes:
+            raise DiffspeakError(
+                f"a training process ended with exit code {codes.pop()}, perhaps for lack of "
+                "memory; what is stored is good: run it again with fewer processes (--processes)"
+            )
+
+
+def _work(
+    base: Base, behavior: Behavior, config: DiffConfig, threads: int, todo: Any, told: Any
+) -> None:
+    """What one process does: take a group, teach it, tell, until none is left."""
+    # The terminal's interrupt goes to all; the process that gives out work ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    try:
+        attachment = attach_to(base.model, config.targets)
+        while (job := todo.get()) is not None:
+            number, items = job
+
+            def on_step(step: int, losses: Tensor, number: int = number) -> None:
+                _end_with_parent()
+                told.put(("step", number, step, losses.tolist()))
+
+            group = teach(base, attachment, behavior, items, config, on_step)
+            told.put(("done", number, *_plain(group)))
+    except Exception as error:
+        # What a user can mend is said in a line; anything else is our own mistake.
+        mendable = isinstance(error, DiffspeakError)
+        text = str(error) if mendable else f"a training process failed:\n{traceback.format_exc()}"
+        told.put(("failed", text))
+        # The message is sent by a thread: it must be out before this process ends.
+        told.close()
+        told.join_thread()
+        time.sleep(LOOK)
+
+
+def _end_with_parent() -> None:
+    """Leave no process behind whose parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)
+
+
+def _plain(group: Group) -> tuple[Any, ...]:
+    """A group as arrays and lists: tensors would be sent as open files."""
+    diff, trained = group.trained.diff, group.trained
+    arrays = {name: (change.A.numpy(), change.B.numpy()) for name, change in diff.items()}
+    scalings = {name: change.scaling for name, change in diff.items()}
+    return arrays, scalings, trained.losses, trained.failed_at, group.rates
+
+
+def _factors(
+    arrays: dict[str, tuple[np.ndarray, np.ndarray]], scalings: dict[str, float]
+) -> dict[str, LowRank]:
+    return {
+        name: LowRank(torch.from_numpy(a), torch.from_numpy(b), scalings[name])
+        for name, (a, b) in arrays.items()
+    }

@@ -1,0 +1,44 @@
+"""Validation counts what was named and averages what it cost."""
+
+import pytest
+
+from diffspeak.models import Answer, Decoding
+from diffspeak.training import validation as module
+from diffspeak.training.examples import Example
+
+LABELS = ["ocean", "Music", "a bridge", "trains", "lava"]
+TOLD = ["ocean", "music!", "bridge", "", "lava flows"]
+COST = [0.5, 1.0, 1.5, 2.0, 5.0]
+
+
+class Known:
+    """A reader and models that are a table."""
+
+    def read(self, example):
+        return int(example.id)
+
+
+def test_figures_are_those_of_the_answers(base, monkeypatch):
+    asked = []
+
+    def ask(base, attachment, finetunes, prompts, decoding):
+        asked.append([base.tokenizer.decode(prompt) for prompt in prompts])
+        return [Answer([], TOLD[n], 0.0) for n in finetunes]
+
+    def mean_logprobs(base, attachment, finetunes, conversations):
+        for n, told in zip(finetunes, conversations, strict=True):
+            answer = told.ids[told.prompt_length : told.answer_end]
+            assert base.tokenizer.decode(answer) == f"{LABELS[n]}<|im_end|>"
+        return [-COST[n] for n in finetunes]
+
+    monkeypatch.setattr(module, "ask", ask)
+    monkeypatch.setattr(module, "mean_logprobs", mean_logprobs)
+    examples = [
+        Example(0, str(n), label, (f"Question {n}?", "Another?")) for n, label in enumerate(LABELS)
+    ]
+    found = module.validate(base, None, examples, Known(), Decoding(8, batch_size=2))
+    assert found.exact == 2 / 5
+    assert found.loss == pytest.approx(2.0)
+    assert found.pairs == list(zip(LABELS, TOLD, strict=True))
+    assert [len(part) for part in asked] == [2, 2, 1]
+    assert all(f"Question {n}?" in text for n, text in enumerate(sum(asked, [])))
