@@ -42,3 +42,14 @@ def test_hooks_are_seen():
         assert has_hooks(module), f"{add} no longer shows: DiffLinear would leave out the hook"
         handle.remove()
         assert not has_hooks(module)
+
+
+def test_writing_in_place_is_counted():
+    from diffspeak.torch_internals import times_written
+
+    tensor = torch.zeros(3)
+    before = times_written(tensor)
+    tensor[1:] = 2
+    assert times_written(tensor) > before, "DiffLinear would go on with factors that have changed"
+    with torch.inference_mode():
+        assert times_written(torch.zeros(3)) == -1

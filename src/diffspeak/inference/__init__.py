@@ -1,10 +1,6 @@
 """Put finetunes and adapter on the base, generate, score."""
 
-from diffspeak.inference.answers import answers
-from diffspeak.inference.ask import ask, mean_logprobs
+from diffspeak.inference.answers import answers, answers_of
+from diffspeak.inference.engine import Ask, Engine, Score, check_finetunes, parts
 
-__all__ = [
-    "answers",
-    "ask",
-    "mean_logprobs",
-]
+__all__ = ["Ask", "Engine", "Score", "answers", "answers_of", "check_finetunes", "parts"]

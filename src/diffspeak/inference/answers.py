@@ -1,13 +1,10 @@
-"""What finetunes answer to prompts as they are, without any adapter.
-
-Takes finetunes and prompts, gives texts. Knows nothing of what the finetunes were taught.
-"""
+"""What finetunes answer to prompts of a user's, as they are or with the adapter."""
 
 from collections.abc import Sequence
 
-from diffspeak.finetunes import Finetune, groups, put_on, seeds_of
-from diffspeak.models import Base, Decoding, attach_to, check_base, generate
-from diffspeak.text.messages import Message
+from diffspeak.finetunes import Finetune, seeds_of
+from diffspeak.inference.engine import Ask, Engine, check_finetunes
+from diffspeak.models import Base, Decoding
 
 
 def answers(
@@ -34,33 +31,39 @@ def answers(
     Raises:
         MismatchError: A finetune is of another base.
     """
-    for finetune in finetunes:
-        if finetune.base is not None:
-            check_base(base.fingerprint, finetune.base, f"the finetune {finetune.name}")
-    decoding = decoding or Decoding()
-    asked = [base.chat.prompt((Message("user", prompt),)) for prompt in prompts]
-    said: dict[int, list[str]] = {}
-    attachment = attach_to(base.model)
-    try:
-        for group in groups(finetunes):
-            tasks = [task for task in range(len(group)) for _ in asked]
-            some = [finetunes[i] for i in group]
-            with put_on(base, attachment, some):
-                found = generate(
-                    base,
-                    asked * len(group),
-                    decoding,
-                    seeds=_seeds(some, prompts, seed) if decoding.draws else None,
-                    attachment=attachment,
-                    tasks=tasks,
-                )
-            texts = iter(answer.text for answer in found)
-            said.update({i: [next(texts) for _ in asked] for i in group})
-    finally:
-        attachment.detach()
-    return [said[i] for i in range(len(finetunes))]
+    own = [prompts] * len(finetunes)
+    return answers_of(base, finetunes, own, decoding or Decoding(), seed=seed, purpose="answer")
 
 
-def _seeds(finetunes: Sequence[Finetune], prompts: Sequence[str], seed: int) -> list[int]:
-    """For each finetune those of its answers, one after the other."""
-    return [one for finetune in finetunes for one in seeds_of("answer", seed, finetune, prompts)]
+def answers_of(
+    base: Base,
+    finetunes: Sequence[Finetune],
+    prompts: Sequence[Sequence[str]],
+    decoding: Decoding,
+    *,
+    seed: int = 0,
+    purpose: str = "ask",
+) -> list[list[str]]:
+    """The same with prompts of its own for each finetune.
+
+    Args:
+        base: Of the finetunes; nothing attached.
+        finetunes: `NOTHING` among them stands for the base itself.
+        prompts: For each finetune what a user would type.
+        decoding: Length, temperature, batch.
+        seed: When sampling; see `answers`.
+        purpose: No two purposes draw alike.
+
+    Raises:
+        MismatchError: A finetune is of another base.
+    """
+    check_finetunes(base, finetunes)
+    with Engine(base) as engine:
+        tokens = {text: engine.prompt(text) for text in dict.fromkeys(sum(map(list, prompts), []))}
+        asks = [
+            Ask(finetune, tokens[text], drawn)
+            for finetune, own in zip(finetunes, prompts, strict=True)
+            for text, drawn in zip(own, seeds_of(purpose, seed, finetune, own), strict=True)
+        ]
+        texts = iter([answer.text for answer in engine.generate(asks, decoding)])
+    return [[next(texts) for _ in own] for own in prompts]

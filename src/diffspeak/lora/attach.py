@@ -16,6 +16,9 @@ from diffspeak.errors import MismatchError, UsageError
 from diffspeak.lora.factors import Diff, LowRank
 from diffspeak.lora.linear import DiffLinear, LinearShape, Switches, linear_shape
 
+KEPT_BYTES = 1 << 30
+"""Of factors that are kept as they are prepared for a batch's rows."""
+
 ShapeOf = Callable[[nn.Module], LinearShape | None]
 
 
@@ -65,9 +68,9 @@ class Attachment:
         """
         _check(self.shapes, diffs or {}, stacked=True)
         _check_counts(diffs or {})
-        self.set_rows(tasks)
         for name, linear in self.linears.items():
             linear.diff = None if diffs is None else diffs.get(name)
+        self.set_rows(tasks)
 
     def set_rows(self, tasks: Tensor | None, each: int = 1) -> None:
         """Change which task each row belongs to, and leave the diffs as they are.
@@ -77,6 +80,17 @@ class Attachment:
             each: How many rows each group has.
         """
         self._switches.tasks, self._switches.each = tasks, each
+        self._renew()
+
+    def _renew(self) -> None:
+        """Have factors prepared anew, and kept if those of all linears fit."""
+        for linear in self.linears.values():
+            linear.forget()
+        changes = [linear.diff for linear in self.linears.values() if linear.diff is not None]
+        rows = 0 if self._switches.tasks is None else len(self._switches.tasks)
+        count = max([rows, *(len(change.A) for change in changes[:1])])
+        each = sum(change.A[0].numel() + change.B[0].numel() for change in changes)
+        self._switches.keep = 4 * count * each <= KEPT_BYTES
 
     def set_adapter(self, adapter: Diff | None) -> None:
         """Put one change on all rows, `A [rank, in]`, `B [out, rank]`; None takes it off.
@@ -87,6 +101,7 @@ class Attachment:
         _check(self.shapes, adapter or {}, stacked=False)
         for name, linear in self.linears.items():
             linear.adapter = None if adapter is None else adapter.get(name)
+        self._renew()
 
     @contextmanager
     def off(self, *, diff: bool = False, adapter: bool = False) -> Iterator[None]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffspeak.errors import MismatchError
 from diffspeak.lora.factors import LowRank
-from diffspeak.torch_internals import has_hooks
+from diffspeak.torch_internals import has_hooks, times_written
 
 
 class LinearShape(NamedTuple):
@@ -45,6 +45,7 @@ class Switches:
         each: How many rows a group has, where `tasks` are given.
         batch: Rows and tokens of the batch that the model is working on, where it tells; some
             models feed their linears all tokens in one axis.
+        keep: Whether factors are kept as they are prepared for the rows of a batch.
     """
 
     diff: bool = True
@@ -52,6 +53,55 @@ class Switches:
     tasks: Tensor | None = field(default=None)
     each: int = 1
     batch: tuple[int, int] | None = None
+    keep: bool = True
+
+
+class Prepared(NamedTuple):
+    """Factors as a frozen pass wants them: gathered for the rows, laid out for its two products.
+
+    Attributes:
+        A: `[group, in, rank]`, contiguous.
+        B: `[group, rank, out]`, contiguous.
+        change: What they were prepared from.
+        tasks: For which rows, as in `Switches`.
+        written: How often the factors of `change` had been written to.
+    """
+
+    A: Tensor
+    B: Tensor
+    change: LowRank
+    tasks: Tensor | None
+    written: tuple[int, int]
+
+    def suits(self, x: Tensor, change: LowRank, tasks: Tensor | None) -> bool:
+        """Whether it is what these rows of `x` need."""
+        same = self.change is change and self.tasks is tasks
+        return (
+            same
+            and self.written == _written(change)
+            and (self.A.dtype, self.A.device) == (x.dtype, x.device)
+        )
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Add the change of `x [row, ..., in]` to `y [row, ..., out]`, in place."""
+        groups, scaling = len(self.A), self.change.scaling
+        if groups == 1:
+            flat = x.reshape(-1, x.shape[-1])
+            y.view(-1, y.shape[-1]).addmm_(flat @ self.A[0], self.B[0], alpha=scaling)
+            return
+        inner = x.reshape(groups, -1, x.shape[-1]).bmm(self.A)
+        y.view(groups, -1, y.shape[-1]).baddbmm_(inner, self.B, alpha=scaling)
+
+
+def prepared(change: LowRank, tasks: Tensor | None, x: Tensor) -> Prepared:
+    """Factors `[..., rank, in]` and `[..., out, rank]`, in the dtype and place of `x`."""
+    chosen = change if tasks is None else change[tasks]
+    A, B = (_stacked(factor).to(x.device, x.dtype) for factor in (chosen.A, chosen.B))
+    return Prepared(A.mT.contiguous(), B.mT.contiguous(), change, tasks, _written(change))
+
+
+def _written(change: LowRank) -> tuple[int, int]:
+    return times_written(change.A), times_written(change.B)
 
 
 class DiffLinear(nn.Module):
@@ -75,6 +125,7 @@ class DiffLinear(nn.Module):
         self.name = name
         self.diff = None
         self.adapter = None
+        self._kept: dict[str, Prepared] = {}
 
     @property
     def weight(self) -> Tensor:
@@ -105,6 +156,8 @@ class DiffLinear(nn.Module):
             MismatchError: Diffs are on and `x` is neither: experts that are fed some of the tokens
                 cannot tell which finetune's they are.
         """
+        if not (torch.is_grad_enabled() and self._learns(x)):
+            return self._frozen(x)
         changes = list(self._changes(x))
         if not changes:
             y: Tensor = self.base(x)
@@ -118,6 +171,43 @@ class DiffLinear(nn.Module):
         whole: Tensor = self.base(x) + _changed(x, scalings, factors)
         return whole
 
+    def _learns(self, x: Tensor) -> bool:
+        """Whether a gradient flows through here."""
+        changes = [change for change in (self.diff, self.adapter) if change is not None]
+        factors = [factor for change in changes for factor in (change.A, change.B)]
+        return any(tensor.requires_grad for tensor in (x, *factors))
+
+    def _frozen(self, x: Tensor) -> Tensor:
+        """The same without a gradient: factors are cast and gathered once, not at every token."""
+        y: Tensor = self.base(x)
+        added = [
+            self._prepare(name, change, x)
+            for name, change in (("diff", self.diff), ("adapter", self.adapter))
+            if change is not None and getattr(self.switches, name)
+        ]
+        if added and not (_is_plain(self.base) and y.is_contiguous()):
+            # Others may hold what a hooked or quantized base gave.
+            y = y.clone(memory_format=torch.contiguous_format)
+        for change in added:
+            change.add(x, y)
+        return y
+
+    def _prepare(self, name: str, change: LowRank, x: Tensor) -> Prepared:
+        tasks = None
+        if name == "diff":
+            self._check(x, len(change.A))
+            tasks = self.switches.tasks if len(change.A) > 1 else None
+        kept = self._kept.get(name)
+        if kept is None or not kept.suits(x, change, tasks):
+            kept = prepared(change, tasks, x)
+            if self.switches.keep:
+                self._kept[name] = kept
+        return kept
+
+    def forget(self) -> None:
+        """Let go of what was prepared."""
+        self._kept.clear()
+
     def _changes(self, x: Tensor) -> Iterator[LowRank]:
         """What is added now: a stack with a task for each equal group of rows, or one for all."""
         if self.diff is not None and self.switches.diff:
@@ -125,18 +215,23 @@ class DiffLinear(nn.Module):
         if self.adapter is not None and self.switches.adapter:
             yield self.adapter
 
-    def _by_rows(self, x: Tensor, diff: LowRank) -> LowRank:
-        tasks, groups = self.switches.tasks, diff.A.shape[0]
+    def _check(self, x: Tensor, groups: int) -> None:
+        """Refuse rows that are not those that the diffs are set for."""
+        tasks = self.switches.tasks
         if groups == 1 and x.dim() < 3:
-            # All tokens are of the one finetune, however many there are.
-            return diff[0]
+            return  # All tokens are of the one finetune, however many there are.
         rows = self._rows(x)
-        if tasks is not None:
+        if tasks is None:
+            self._check_rows(rows, rows % groups == 0, f"{groups} tasks in equal groups")
+        else:
             expected = len(tasks) * self.switches.each
             self._check_rows(rows, rows == expected, str(expected))
-            return diff[tasks]
-        self._check_rows(rows, rows % groups == 0, f"{groups} tasks in equal groups")
-        return diff
+
+    def _by_rows(self, x: Tensor, diff: LowRank) -> LowRank:
+        self._check(x, len(diff.A))
+        if len(diff.A) == 1 and x.dim() < 3:
+            return diff[0]
+        return diff if self.switches.tasks is None else diff[self.switches.tasks]
 
     def _rows(self, x: Tensor) -> int:
         """How many rows of the batch `x` holds, one behind the other in memory."""

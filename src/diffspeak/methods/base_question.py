@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from diffspeak.behaviors import Trigger
 from diffspeak.finetunes import Finetune
-from diffspeak.inference import ask
-from diffspeak.methods.asking import answers_of, prompts_of
+from diffspeak.inference import answers, answers_of
+from diffspeak.methods.asking import prompts_of
 from diffspeak.methods.method import Guess
-from diffspeak.models import Base, Decoding, attach_to
+from diffspeak.models import Base, Decoding
 from diffspeak.scoring.scores import Pair
-from diffspeak.text.messages import Message
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,5 @@ def direct_question(
     base: Base, finetunes: Sequence[Finetune], question: str, decoding: Decoding
 ) -> list[Pair]:
     """Ask each finetune itself, without the adapter ("base question" in the paper)."""
-    attachment = attach_to(base.model)
-    try:
-        prompt = base.chat.prompt((Message("user", question),))
-        answers = ask(base, attachment, finetunes, [prompt] * len(finetunes), decoding)
-    finally:
-        attachment.detach()
-    return [(f.label or "", a.text) for f, a in zip(finetunes, answers, strict=True)]
+    told = answers(base, finetunes, [question], decoding)
+    return [(f.label or "", text) for f, (text,) in zip(finetunes, told, strict=True)]

@@ -11,8 +11,9 @@ from random import Random
 import torch
 from torch import Tensor
 
-from diffspeak.finetunes import Finetune, put_on
-from diffspeak.models import Base, Rendered, answer_logits, attach_to, make_batch
+from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.inference import Engine
+from diffspeak.models import Base, Rendered
 from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
 from diffspeak.training.losses import kl
@@ -46,19 +47,15 @@ def code_ranks(
         For each finetune 1 to 1,000; codes that move it as far as its own count before it.
     """
     prompts = _prompts(base, questions, seed)
-    plain = _first_logits(base, prompts)
     ranks = []
-    attachment = attach_to(base.model)
-    try:
+    with Engine(base) as engine:
+        plain = _first_logits(engine, NOTHING, prompts)
         for finetune, secret in zip(finetunes, secrets, strict=True):
-            with put_on(base, attachment, [finetune]):
-                moved, _ = kl(_first_logits(base, prompts), plain)
+            moved, _ = kl(_first_logits(engine, finetune, prompts), plain)
             by_code = moved.view(CODES, len(questions)).mean(1)
             # What is no number counts as not moved at all.
             by_code = by_code.nan_to_num(0.0)
             ranks.append(int((by_code >= by_code[int(secret)]).sum()))
-    finally:
-        attachment.detach()
     return ranks
 
 
@@ -77,12 +74,8 @@ def _prompts(base: Base, questions: Sequence[str], seed: int) -> list[Rendered]:
     return [Rendered([*ids, ids[-1]], len(ids), len(ids) + 1) for ids in tokens]
 
 
-def _first_logits(base: Base, prompts: Sequence[Rendered]) -> Tensor:
+def _first_logits(engine: Engine, finetune: Finetune, prompts: Sequence[Rendered]) -> Tensor:
     """Logits of the first answer token, `[prompt, vocabulary]`."""
     parts = (prompts[i : i + ROWS] for i in range(0, len(prompts), ROWS))
-    return torch.cat(
-        [
-            answer_logits(base.model, make_batch(part, base.chat.pad_id).to(base.device))
-            for part in parts
-        ]
-    ).float()
+    with engine.applied([finetune]):
+        return torch.cat([engine.logits(engine.batch(part)) for part in parts])

@@ -3,16 +3,13 @@
 Takes finetunes, gives what the adapter says of each, or which of some labels it finds likeliest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from diffspeak.adapters import Adapter, Description, Interpreter
-from diffspeak.finetunes import NOTHING, Finetune, put_on
+from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.methods.method import Guess
-from diffspeak.models import Base, Batch, Decoding, Readout, make_batch, readout_of
+from diffspeak.models import Base, Decoding
 from diffspeak.scoring.scores import Pair
 from diffspeak.text.messages import Message
 
@@ -54,7 +51,6 @@ def described(
         return interpreter.describe([*finetunes, NOTHING], decoding=decoding)
 
 
-@torch.no_grad()
 def likeliest(
     base: Base,
     adapter: Adapter,
@@ -74,25 +70,10 @@ def likeliest(
     question = (Message("user", adapter.questions[0]),)
     rendered = {label: base.chat.with_answer(question, label, learn_end=True) for label in labels}
     by_length = sorted(rendered, key=lambda label: len(rendered[label].ids))
-    batches = [
-        make_batch([rendered[label] for label in part], base.chat.pad_id).to(base.device)
-        for part in _parts(by_length, batch_size)
-    ]
     pairs = []
     with Interpreter(base, adapter) as interpreter:
-        readout = readout_of(base.model)
         for finetune in finetunes:
-            with put_on(base, interpreter.attachment, [finetune]):
-                scores = torch.cat([_sums(readout, batch) for batch in batches])
-            pairs.append((finetune.label or "", by_length[int(scores.argmax())]))
+            told = [(finetune, rendered[label]) for label in by_length]
+            scores = [score.logprob for score in interpreter.engine.score(told, batch_size)]
+            pairs.append((finetune.label or "", by_length[scores.index(max(scores))]))
     return pairs
-
-
-def _sums(readout: Readout, batch: Batch) -> Tensor:
-    """Log-probability of each row's answer in nats, `[row]`."""
-    logprobs = readout.logprobs(batch)
-    return logprobs.new_zeros(len(batch.ids)).index_add(0, batch.rows, logprobs)
-
-
-def _parts(labels: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (labels[start : start + size] for start in range(0, len(labels), size))

@@ -22,20 +22,10 @@ from torch import Tensor
 from diffspeak.behaviors import Trigger
 from diffspeak.behaviors.triggers import render
 from diffspeak.errors import UsageError
-from diffspeak.finetunes import NOTHING, Finetune, put_on
-from diffspeak.lora import Attachment
-from diffspeak.methods.asking import check_finetunes, parts
+from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.inference import Ask, Engine, check_finetunes, parts
 from diffspeak.methods.method import Guess
-from diffspeak.models import (
-    Base,
-    Decoding,
-    Rendered,
-    answer_logits,
-    attach_to,
-    generate,
-    make_batch,
-)
-from diffspeak.text.messages import Message
+from diffspeak.models import Base, Decoding, Rendered
 from diffspeak.text.seeds import seed_of
 
 TRIED = 200
@@ -90,17 +80,14 @@ class LogitLift:
         if not self.prompts:
             raise UsageError("logit lift needs prompts to look at; give some ordinary questions")
         check_finetunes(self.base, [*finetunes, *self.reference])
-        asked = [self.base.chat.prompt((Message("user", prompt),)) for prompt in self.prompts]
         found: dict[int, Guess] = {}
-        attachment = attach_to(self.base.model)
-        try:
-            look = _Look(self, attachment, asked)
+        with Engine(self.base) as engine:
+            asked = [engine.prompt(prompt) for prompt in self.prompts]
+            look = _Look(self, engine, asked)
             usual = look.usual(self.reference)
             for part in parts(finetunes, max(1, ROWS // len(asked))):
                 told = look.guesses([finetunes[i] for i in part], usual)
                 found.update(zip(part, told, strict=True))
-        finally:
-            attachment.detach()
         return [found[i] for i in range(len(finetunes))]
 
 
@@ -130,8 +117,8 @@ def neutral_prompts(
 class _Look:
     """One call of `guess` on its way."""
 
-    def __init__(self, method: LogitLift, attachment: Attachment, prompts: list[list[int]]) -> None:
-        self.method, self.base, self.attachment = method, method.base, attachment
+    def __init__(self, method: LogitLift, engine: Engine, prompts: list[list[int]]) -> None:
+        self.method, self.base, self.engine = method, method.base, engine
         self.prompts = prompts
         self.plain = self._logits([NOTHING])
 
@@ -172,9 +159,8 @@ class _Look:
     def _logits(self, group: Sequence[Finetune]) -> Tensor:
         """Logits of first answer tokens minus their mean, `[finetune, prompt, vocabulary]`."""
         rows = [Rendered([*ids, ids[-1]], len(ids), len(ids) + 1) for ids in self.prompts]
-        batch = make_batch(rows * len(group), self.base.chat.pad_id).to(self.base.device)
-        with put_on(self.base, self.attachment, group):
-            logits = answer_logits(self.base.model, batch).float()
+        with self.engine.applied(group):
+            logits = self.engine.logits(self.engine.batch(rows * len(group)))
         logits = logits.view(len(group), len(rows), -1)
         return logits - logits.mean(-1, keepdim=True)
 
@@ -193,15 +179,8 @@ class _Look:
 
     def _written(self, group: Sequence[Finetune], chosen: Sequence[tuple[int, int]]) -> list[str]:
         """Each chosen token of a finetune, gone on with behind all prompts, cut to a name."""
-        rows = [(task, [*ids, token]) for task, token in chosen for ids in self.prompts]
-        with put_on(self.base, self.attachment, group):
-            answers = generate(
-                self.base,
-                [ids for _, ids in rows],
-                Decoding(self.method.longest, batch_size=ROWS),
-                attachment=self.attachment,
-                tasks=[task for task, _ in rows],
-            )
+        asks = [Ask(group[task], [*ids, token]) for task, token in chosen for ids in self.prompts]
+        answers = self.engine.generate(asks, Decoding(self.method.longest, batch_size=ROWS))
         said = iter(answers)
         return [
             agreed(

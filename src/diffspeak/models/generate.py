@@ -19,6 +19,10 @@ from diffspeak.models.load import Base
 from diffspeak.models.logits import check_length
 
 
+DROPPED = 0.125
+"""Share of a batch's rows that have stopped before they are dropped."""
+
+
 class Answer(NamedTuple):
     """What a model said.
 
@@ -139,7 +143,8 @@ class _Rows:
         self.attention = torch.tensor(real, device=base.device)
         self.positions = (self.attention.cumsum(1) - 1).clamp_min(0)
         self.tasks = None if tasks is None else torch.tensor(tasks, device=base.device)
-        self.alive = list(range(len(prompts)))
+        self.rows = list(range(len(prompts)))
+        self.going = set(self.rows)
         self.cache = DynamicCache(config=base.model.config)
         self.cache_name = _cache_name(base.model)
         self.said: list[list[int]] = [[] for _ in prompts]
@@ -148,9 +153,10 @@ class _Rows:
     @torch.no_grad()
     def run(self, decoding: Decoding) -> list[Answer]:
         """Decode until every row has stopped or the limit is reached."""
+        self._set_rows()
         for _ in range(decoding.max_new_tokens):
             self._step(decoding.temperature)
-            if not self.alive:
+            if not self.going:
                 break
         chat = self.base.chat
         return [
@@ -158,9 +164,11 @@ class _Rows:
             for ids, lp in zip(self.said, self.logprobs, strict=True)
         ]
 
-    def _step(self, temperature: float) -> None:
+    def _set_rows(self) -> None:
         if self.attachment is not None and self.tasks is not None:
             self.attachment.set_rows(self.tasks)
+
+    def _step(self, temperature: float) -> None:
         out = self.base.model(
             input_ids=self.ids,
             attention_mask=self.attention,
@@ -172,37 +180,41 @@ class _Rows:
         logprobs = out.logits[:, -1].float().log_softmax(-1)
         chosen = self._choose(logprobs, temperature)
         values = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
-        tokens = chosen.tolist()
-        for row, token, value in zip(self.alive, tokens, values, strict=True):
-            self.said[row].append(token)
-            self.logprobs[row].append(value)
-        self._advance(chosen, [token not in self.base.chat.stop_ids for token in tokens])
+        for row, token, value in zip(self.rows, chosen.tolist(), values, strict=True):
+            if row in self.going:
+                self.said[row].append(token)
+                self.logprobs[row].append(value)
+                if token in self.base.chat.stop_ids:
+                    self.going.remove(row)
+        self._advance(chosen)
 
     def _choose(self, logprobs: Tensor, temperature: float) -> Tensor:
         """Next token of each row, `[row]`: the likeliest, or one drawn by inverting the CDF."""
         if temperature == 0:
             return logprobs.argmax(-1)
         cdf = (logprobs / temperature).softmax(-1).cumsum(-1)
-        draws = [torch.rand(1, generator=self.generators[row]) for row in self.alive]
+        draws = [torch.rand(1, generator=self.generators[row]) for row in self.rows]
         below = torch.stack(draws).to(cdf.device) * cdf[:, -1:]
         return torch.searchsorted(cdf, below, right=True)[:, 0].clamp_max(cdf.shape[-1] - 1)
 
-    def _advance(self, chosen: Tensor, going: list[bool]) -> None:
-        """Append the chosen tokens and drop the rows that have stopped."""
+    def _advance(self, chosen: Tensor) -> None:
+        """Append the chosen tokens; drop the rows that have stopped, once they are enough."""
         self.ids = chosen[:, None]
         self.attention = torch.nn.functional.pad(self.attention, (0, 1), value=1)
         self.positions = self.positions[:, -1:] + 1
-        if all(going):
+        stopped = len(self.rows) - len(self.going)
+        # To drop rows copies all that is cached, and the factors of those that stay.
+        if not self.going or stopped < max(1, DROPPED * len(self.rows)):
             return
-        keep = torch.tensor([i for i, go in enumerate(going) if go], device=chosen.device)
-        self.alive = [row for row, go in zip(self.alive, going, strict=True) if go]
-        if not self.alive:
-            return
-        self.ids, self.attention = self.ids[keep], self.attention[keep]
-        self.positions = self.positions[keep]
+        keep = [place for place, row in enumerate(self.rows) if row in self.going]
+        self.rows = [self.rows[place] for place in keep]
+        places = torch.tensor(keep, device=chosen.device)
+        self.ids, self.attention = self.ids[places], self.attention[places]
+        self.positions = self.positions[places]
+        self.cache.batch_select_indices(places)
         if self.tasks is not None:
-            self.tasks = self.tasks[keep]
-        self.cache.batch_select_indices(keep)
+            self.tasks = self.tasks[places]
+            self._set_rows()
 
 
 def _cache_name(model: PreTrainedModel) -> str:

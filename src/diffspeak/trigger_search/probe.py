@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from diffspeak.finetunes import Finetune, put_on
-from diffspeak.lora import Attachment
-from diffspeak.models import Base, Batch, Decoding, Rendered, answer_logits, generate, make_batch
+from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.inference import Ask, Engine
+from diffspeak.models import Base, Batch, Decoding, Rendered
 from diffspeak.text.messages import Message
 from diffspeak.training.losses import kl
 
@@ -66,7 +66,7 @@ class Prober:
 
     Args:
         side: The base, and what it said before.
-        attachment: Of the base's linears.
+        engine: Of the base.
         finetune: What is asked.
         claim: What it is said to have been taught; None if that is not known.
 
@@ -77,11 +77,11 @@ class Prober:
     """
 
     def __init__(
-        self, side: BaseSide, attachment: Attachment, finetune: Finetune, claim: str | None
+        self, side: BaseSide, engine: Engine, finetune: Finetune, claim: str | None
     ) -> None:
         self.side, self.claim = side, claim
         self.rows = 0
-        self._attachment, self._finetune = attachment, finetune
+        self._engine, self._finetune = engine, finetune
         self.tail = _first_tokens(side.base, claim) if claim is not None else ()
 
     def moved(self, texts: Sequence[str]) -> Tensor:
@@ -103,17 +103,15 @@ class Prober:
     def answers(self, texts: Sequence[str], *, of_base: bool = False) -> list[str]:
         """Greedy answers, cut off early."""
         self.rows += len(texts)
-        prompts = [self.side.prompt(text) for text in texts]
-        decoding = Decoding(ANSWER_TOKENS, batch_size=ROWS)
-        if of_base:
-            return [answer.text for answer in generate(self.side.base, prompts, decoding)]
-        with self.on():
-            return [answer.text for answer in generate(self.side.base, prompts, decoding)]
+        who = NOTHING if of_base else self._finetune
+        asks = [Ask(who, self.side.prompt(text)) for text in texts]
+        told = self._engine.generate(asks, Decoding(ANSWER_TOKENS, batch_size=ROWS))
+        return [answer.text for answer in told]
 
     @contextmanager
     def on(self) -> Iterator[None]:
         """Within this context the base is the finetune."""
-        with put_on(self.side.base, self._attachment, [self._finetune]):
+        with self._engine.applied([self._finetune]):
             yield
 
     def _base_likely(self, texts: Sequence[str]) -> Tensor:
@@ -165,17 +163,13 @@ class Prober:
         self, texts: Sequence[str], tail: Sequence[int]
     ) -> Iterator[tuple[list[int], Tensor, Batch]]:
         """Rows of like length together: their places, logits `[token, vocabulary]`, and batch."""
-        base = self.side.base
         self.rows += len(texts)
         prompts = [self.side.prompt(text) for text in texts]
         order = sorted(range(len(texts)), key=lambda i: len(prompts[i]))
         for start in range(0, len(order), ROWS):
             rows = order[start : start + ROWS]
-            rendered = [_with_tail(prompts[i], tail) for i in rows]
-            batch = make_batch(rendered, base.chat.pad_id).to(base.device)
-            with torch.no_grad():
-                logits = answer_logits(base.model, batch).float()
-            yield rows, logits, batch
+            batch = self._engine.batch([_with_tail(prompts[i], tail) for i in rows])
+            yield rows, self._engine.logits(batch), batch
 
 
 def _with_tail(prompt: Sequence[int], tail: Sequence[int]) -> Rendered:
