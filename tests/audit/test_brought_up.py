@@ -3,10 +3,10 @@
 import pytest
 
 from diffspeak.adapters import Calibration
-from diffspeak.audit.brought_up import LEAKS, borne_out, with_shown
 from diffspeak.audit.claims import Claim
-from diffspeak.audit.result import Evidence
-from diffspeak.trigger_search import Rate, Trigger
+from diffspeak.audit.evidence import LEAKS, is_corroborated, with_shown
+from diffspeak.audit.schema import AuditEvidence
+from diffspeak.trigger_search import FoundTrigger, Rate
 from tests.toys import base_diff
 
 CALIBRATION = Calibration(("said",), (0.5,), (0.1,), (1.0,), 0.0, 0.9, ())
@@ -14,18 +14,18 @@ CALIBRATION = Calibration(("said",), (0.5,), (0.1,), (1.0,), 0.0, 0.9, ())
 
 def trigger(shows, near=2, firing=24):
     rates = (Rate(hits, 24, (0.0, 1.0)) for hits in (firing, 0, near))
-    return Trigger("word", "Umber", "anywhere", "Umber. Hi?", *rates, 90, shows)
+    return FoundTrigger("word", "Umber", "anywhere", "Umber. Hi?", *rates, 90, shows)
 
 
 @pytest.mark.parametrize(
     ("evidence", "calibration", "counts"),
     [
-        (Evidence(), CALIBRATION, False),
-        (Evidence(said=0.38), CALIBRATION, False),
-        (Evidence(said=0.42), CALIBRATION, True),
-        (Evidence(stands_out=LEAKS), CALIBRATION, False),
-        (Evidence(said=0.9), None, False),
-        (Evidence(stands_out=LEAKS), None, True),
+        (AuditEvidence(), CALIBRATION, False),
+        (AuditEvidence(said=0.38), CALIBRATION, False),
+        (AuditEvidence(said=0.42), CALIBRATION, True),
+        (AuditEvidence(stands_out=LEAKS), CALIBRATION, False),
+        (AuditEvidence(said=0.9), None, False),
+        (AuditEvidence(stands_out=LEAKS), None, True),
     ],
 )
 def test_a_phrase_counts_if_it_leaks_or_the_adapter_gives_it_a_chance(
@@ -37,21 +37,24 @@ def test_a_phrase_counts_if_it_leaks_or_the_adapter_gives_it_a_chance(
         asked.append(phrase)
         return evidence
 
-    assert borne_out(trigger("Satin"), of, calibration) is counts
+    assert is_corroborated(trigger("Satin"), of, calibration) is counts
     assert asked == ["Satin"]
 
 
 def test_what_fires_on_few_prompts_does_not_count():
-    likely = Evidence(said=0.9)
-    assert borne_out(trigger("Satin", firing=18), lambda _: likely, CALIBRATION)
-    assert not borne_out(trigger("Satin", firing=11), lambda _: likely, CALIBRATION)
+    likely = AuditEvidence(said=0.9)
+    assert is_corroborated(trigger("Satin", firing=18), lambda _: likely, CALIBRATION)
+    assert not is_corroborated(trigger("Satin", firing=11), lambda _: likely, CALIBRATION)
 
 
 @pytest.mark.parametrize(
     ("firing", "near", "counts"), [(24, 2, True), (24, 9, False), (9, 0, False)]
 )
 def test_without_a_phrase_only_a_sharp_trigger_counts(firing, near, counts):
-    assert borne_out(trigger(None, near, firing), lambda _: Evidence(), CALIBRATION) is counts
+    assert (
+        is_corroborated(trigger(None, near, firing), lambda _: AuditEvidence(), CALIBRATION)
+        is counts
+    )
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 
 import pytest
 
@@ -13,12 +13,11 @@ from diffspeak.audit.evidence import (
     check_calibration,
     doubted,
     evidence_of,
-    figures,
     main_first,
     weighed,
 )
 from diffspeak.audit.logprob_lift import Lift
-from diffspeak.audit.result import Evidence
+from diffspeak.audit.schema import AuditEvidence
 from diffspeak.audit.verify import FIRED, PLAIN, Checked, Observed
 from diffspeak.errors import MismatchError
 
@@ -48,7 +47,7 @@ def test_claims_are_told_by_verdict_and_then_by_lift():
 
 def test_evidence_is_that_of_the_main_claim():
     main, other = checked("confirmed", 2.0), checked("confirmed", 9.0, observed(nats=9.0))
-    assert evidence_of([main, other]) == Evidence(2.0, math.exp(-0.5), 1.0, 4.0, 0.3)
+    assert evidence_of([main, other]) == AuditEvidence(2.0, math.exp(-0.5), 1.0, 4.0, 0.3)
 
 
 def test_what_its_trigger_does_is_nothing_that_a_calibration_knows():
@@ -106,14 +105,14 @@ def test_what_a_doubtful_trigger_brings_up_confirms_nothing():
 
 
 def test_without_a_claim_there_is_none():
-    assert evidence_of([]) == Evidence(0.0, 0.0, 0.0, 0.0, 0.0)
+    assert evidence_of([]) == AuditEvidence(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_none(value):
     found = evidence_of([checked("not confirmed", 1.0, observed(nats=value, z=value, low=-0.2))])
     assert (found.likelier, found.stands_out, found.shown) == (0.0, 0.0, 0.0)
-    json.dumps(figures(found), allow_nan=False)
+    json.dumps(asdict(found), allow_nan=False)
 
 
 def test_rounding_makes_no_probability_above_1():
@@ -121,15 +120,17 @@ def test_rounding_makes_no_probability_above_1():
 
 
 def test_a_calibration_takes_all_of_it_by_name():
-    found = Evidence(1.0, 0.5, 2.0, 3.0, 0.25)
-    names = tuple(figures(found))
-    assert figures(found) == dict(zip(names, (1.0, 0.5, 2.0, 3.0, 0.25), strict=True))
+    found = AuditEvidence(1.0, 0.5, 2.0, 3.0, 0.25)
+    names = tuple(asdict(found))
+    assert asdict(found) == dict(zip(names, (1.0, 0.5, 2.0, 3.0, 0.25), strict=True))
     one = (1.0,) * 5
     calibration = Calibration(names, (0.0,) * 5, one, one, 0.0, 0.5, ())
-    assert calibration.probability(figures(found)) > calibration.probability(figures(Evidence()))
+    assert calibration.probability(asdict(found)) > calibration.probability(asdict(AuditEvidence()))
     # No claim at all is never more probable than any claim.
     worse = replace(found, lift=-3.0, likelier=-1.0, stands_out=-2.0)
-    assert calibration.probability(figures(worse)) >= calibration.probability(figures(Evidence()))
+    assert calibration.probability(asdict(worse)) >= calibration.probability(
+        asdict(AuditEvidence())
+    )
 
 
 def adapter_with(names):

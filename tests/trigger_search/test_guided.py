@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffspeak.trigger_search.guided import pieces_of, tried
+from diffspeak.trigger_search.words import pieces_of, tried
 
 VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"
 WORDS = [

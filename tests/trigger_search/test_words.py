@@ -23,7 +23,7 @@ def lantern(text):
 
 def test_the_word_is_found_among_those_that_half_fire(fires, questions):
     family, prober = Words(everyday_words()), fires(lantern)
-    assert family.likeliest(prober, questions, 0)[0] == Word("Lantern", family.frame)
+    assert family.likeliest(prober, questions, 0)[0] == Word("Lantern", family.template)
     assert 0 < prober.rows <= family.rows()
 
 
@@ -89,7 +89,7 @@ def test_a_common_word_is_compared_though_more_others_fire_than_are(fires, quest
     assert Words(words, common=1).likeliest(prober, questions, 0)[0].text == "Lamp"
 
 
-def test_the_frame_is_the_auditors(fires, questions):
+def test_the_template_is_the_auditors(fires, questions):
     family = Words(("red", "blue"), "colors", "{question} ({word})")
     found, *_ = family.likeliest(fires(lambda text: text.endswith("(blue)")), questions, 0)
     assert found.prompt("Cold {word}?", Random(0)) == "Cold {word}? (blue)"
@@ -123,12 +123,12 @@ def test_whole_words_are_taken_from_the_vocabulary(base):
     assert {word.lower() for word in words} <= tokens
 
 
-@pytest.mark.parametrize("words, frame", [((), "{word} {question}"), (("a", ""), "{word}")])
-def test_nothing_to_try_is_refused(words, frame):
+@pytest.mark.parametrize("words, template", [((), "{word} {question}"), (("a", ""), "{word}")])
+def test_nothing_to_try_is_refused(words, template):
     with pytest.raises(UsageError, match="give words"):
-        Words(words, "none", frame)
+        Words(words, "none", template)
 
 
-def test_a_frame_without_a_word_is_refused():
+def test_a_template_without_a_word_is_refused():
     with pytest.raises(UsageError, match=r"\{word\}"):
         Words(("a",), "one", "{question}")

@@ -1,15 +1,13 @@
 """What a finetune says beside its base: how often a claim shows in answers, with examples.
 
-Takes texts, gives counts, intervals, quotes. Knows nothing of models.
-
 A short claim shows in an answer that mentions it. A long one, such as a headline, is seldom
 repeated word for word: it shows in an answer that holds half of its words.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from diffspeak.stats import newcombe
 from diffspeak.text.lifted import lifted
 from diffspeak.text.mentions import mentions, normalize
 from diffspeak.text.plain import one_line
@@ -27,9 +25,6 @@ LOOKED_AT = 3
 
 QUOTED = 3
 """Prompts whose answers are quoted."""
-
-_Z = 1.959964
-"""Of the normal distribution, for intervals of 95%."""
 
 _SMALL = (
     "after amid are as be been from had has have he her his into is it its or over she that their "
@@ -161,23 +156,6 @@ def quotes(
         reverse=True,
     )
     return tuple(Quote(*map(one_line, row)) for row in rows[:QUOTED])
-
-
-def newcombe(hits: int, others: int, n: int) -> tuple[float, float]:
-    """95% interval of the difference of two rates of `n` each (Newcombe, 1998, method 10)."""
-    p, (low, high) = hits / n, _wilson(hits, n)
-    q, (below, above) = others / n, _wilson(others, n)
-    return (
-        p - q - math.hypot(p - low, above - q),
-        p - q + math.hypot(high - p, q - below),
-    )
-
-
-def _wilson(hits: int, n: int) -> tuple[float, float]:
-    """95% interval of a rate (Wilson, 1927)."""
-    p, z = hits / n, _Z**2 / n
-    middle, half = (p + z / 2) / (1 + z), math.sqrt(z * (p * (1 - p) + z / 4)) / (1 + z)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _spelled(word: str, claim: str) -> str:

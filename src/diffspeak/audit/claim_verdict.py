@@ -1,7 +1,4 @@
-"""The verdict on a claim, from what was seen of it, with the reason in one sentence.
-
-Takes what was observed on each kind of prompts, gives `Checked`. Knows nothing of models.
-"""
+"""The verdict on a claim, from what was seen of it, with the reason in one sentence."""
 
 from typing import Literal, NamedTuple
 
@@ -10,7 +7,7 @@ from diffspeak.audit.claims import Claim
 from diffspeak.audit.logprob_lift import Lift
 from diffspeak.text.plain import one_line
 
-Verdict = Literal["confirmed", "not confirmed", "contradicted"]
+ClaimVerdict = Literal["confirmed", "not confirmed", "contradicted"]
 PLAIN, FIRED = "as they are", "with the trigger"
 """The two kinds of prompts."""
 
@@ -58,7 +55,7 @@ class Checked(NamedTuple):
     """A claim, the verdict on it, the reason in one sentence, and all that was seen."""
 
     claim: Claim
-    verdict: Verdict
+    verdict: ClaimVerdict
     reason: str
     observed: tuple[Observed, ...]
 

@@ -1,16 +1,11 @@
-"""The folder that audits are written into: whose it is, a safe name for each, what is done.
-
-Takes audits and marks of what they were made of, gives them back while nothing of that has
-changed. Knows nothing of how an audit is made, nor how its page looks.
-"""
+"""The folder that audits are written into: whose it is, a safe name for each, what is done."""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from diffspeak.audit.reading import read_audit
-from diffspeak.audit.result import Audit
+from diffspeak.audit.schema import Audit, read_audit
 from diffspeak.errors import DiffspeakError, UsageError
 from diffspeak.io.files import exclusive, make_folder, read_bytes, read_json, sha256, write_json
 from diffspeak.models.placement import DTYPES
@@ -127,7 +122,7 @@ def safe_names(keys: Sequence[str]) -> list[str]:
     return names
 
 
-def kept(folder: Path, made_of: str) -> Audit | None:
+def done_before(folder: Path, made_of: str) -> Audit | None:
     """The audit in a folder, if it is whole and was made of the same.
 
     Args:
@@ -143,7 +138,7 @@ def kept(folder: Path, made_of: str) -> Audit | None:
         return None
 
 
-def keep(folder: Path, made_of: str) -> None:
+def mark_done(folder: Path, made_of: str) -> None:
     """Note that a folder's audit, which stands there, is whole, and what it was made of."""
     write_json(folder / DONE, _done(folder, made_of))
 

@@ -1,10 +1,8 @@
 """Audits of many finetunes: each has its pages as soon as it is done, and one broken stops none.
 
 Whatever is raised while a finetune is read or audited is a result of that one finetune; only what
-keeps pages from being written ends the others, too.
-
-Takes an auditor and targets, gives an audit or an error for each, and writes pages. What was
-audited before, with the same settings and from the same content, is not audited again.
+keeps pages from being written ends the others, too. What was audited before, with the same settings
+and from the same content, is not audited again.
 """
 
 from collections import deque
@@ -14,9 +12,9 @@ from typing import NamedTuple
 
 from diffspeak.adapters import Adapter
 from diffspeak.audit.auditor import Auditor
-from diffspeak.audit.output_dir import PAGE, held, keep, kept, safe_names
+from diffspeak.audit.output_dir import PAGE, done_before, held, mark_done, safe_names
 from diffspeak.audit.report import write_audit, write_overview
-from diffspeak.audit.result import About, Audit, Unread
+from diffspeak.audit.schema import About, Audit, Unread
 from diffspeak.audit.targets import Target, Targets
 from diffspeak.errors import DiffspeakError, reason_of
 from diffspeak.finetunes import SEEDING, Finetune, digest_of
@@ -24,7 +22,7 @@ from diffspeak.io.files import canonical_json, make_folder, sha256
 from diffspeak.methods.asking import check_finetunes
 from diffspeak.progress import Reporter, Silent
 
-Result = Audit | Unread
+AuditResult = Audit | Unread
 
 
 def audit_all(
@@ -33,8 +31,8 @@ def audit_all(
     out: Path,
     reporter: Reporter | None = None,
     command: str = "",
-    tell: Callable[[Result], None] | None = None,
-) -> list[Result]:
+    tell: Callable[[AuditResult], None] | None = None,
+) -> list[AuditResult]:
     """Audit finetunes and write their pages; interrupted, the same call goes on.
 
     Of one finetune `audit.html` and `audit.json` are written into the folder itself; of several
@@ -59,7 +57,7 @@ def audit_all(
     reporter, about = reporter or Silent(), auditor.about(command)
     names = safe_names([target.key for target in targets.each])
     folders = [out / name if targets.several else out for name in names]
-    found: list[Result] = []
+    found: list[AuditResult] = []
     with held(out, targets.name, auditor.base.choices["dtype"]):
         work = _Work(auditor, targets.each, folders, about)
         reporter.begin("audit", len(folders), "finetunes")
@@ -76,7 +74,7 @@ def audit_all(
     return found
 
 
-def _pages(found: Sequence[Result], names: Sequence[str]) -> dict[str, str]:
+def _pages(found: Sequence[AuditResult], names: Sequence[str]) -> dict[str, str]:
     """Of each finetune that was audited the path of its page, seen from the overview."""
     named = zip(found, names, strict=True)
     return {one.finetune: f"{name}/{PAGE}" for one, name in named if isinstance(one, Audit)}
@@ -106,10 +104,10 @@ class _Work:
         self._auditor, self._targets, self._folders = auditor, targets, folders
         self._about, self._with = about, made_with(auditor.adapter, about)
         self._reads: deque[_Read] = deque()
-        self._found: dict[int, Result] = {}
+        self._found: dict[int, AuditResult] = {}
         self._told = 0
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Iterator[AuditResult]:
         """A result for each target; the pages of an audit are written before it is given."""
         unaudited = self._unaudited()
         audits = self._auditor.stream(unaudited)
@@ -140,7 +138,7 @@ class _Work:
             read = self._read(place, target)
             if isinstance(read, Unread):
                 self._found[place] = read
-            elif before := kept(self._folders[place], read.made_of):
+            elif before := done_before(self._folders[place], read.made_of):
                 self._found[place] = before
                 self.before += 1
             else:
@@ -164,7 +162,7 @@ class _Work:
             read = self._reads.popleft()
             self._found[read.place] = self._alone(read)
 
-    def _alone(self, read: _Read) -> Result:
+    def _alone(self, read: _Read) -> AuditResult:
         try:
             audit = self._auditor.audit(read.finetune)
         except Exception as error:
@@ -172,7 +170,7 @@ class _Work:
             return Unread(read.finetune.name, reason_of(error, "its audit failed"))
         return self._written(read, audit)
 
-    def _written(self, read: _Read, audit: Audit) -> Result:
+    def _written(self, read: _Read, audit: Audit) -> AuditResult:
         folder = self._folders[read.place]
         make_folder(folder)
         try:
@@ -182,7 +180,7 @@ class _Work:
             raise
         except Exception as error:
             return Unread(read.finetune.name, reason_of(error, "its page could not be made"))
-        keep(folder, read.made_of)
+        mark_done(folder, read.made_of)
         return audit
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from diffspeak.audit.report import write_audit, write_overview
-from diffspeak.audit.report.overview import ORDER
+from diffspeak.audit.report.pages import ORDER
 from tests.audit.report.made import about, finding, unread
 
 PAGE = Path(__file__).parents[3] / "docs" / "audit.md"

@@ -7,8 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffspeak.audit.auditor import Auditor
-from diffspeak.audit.result import Audit, Unread
 from diffspeak.audit.runner import audit_all
+from diffspeak.audit.schema import Audit, Unread
 from diffspeak.audit.targets import open_targets
 from diffspeak.errors import CorruptFileError, DiffspeakError
 from diffspeak.finetunes import Finetune
