@@ -35,7 +35,13 @@ _EMPTY = frozenset(_SMALL.split())
 
 
 class Quote(NamedTuple):
-    """One prompt with both answers, each on one line."""
+    """One prompt with both answers, each on one line.
+
+    Attributes:
+        prompt: What both were asked.
+        finetune: What the finetune answered.
+        base: What the base answered.
+    """
 
     prompt: str
     finetune: str
@@ -68,7 +74,14 @@ class Shown(NamedTuple):
 
 
 class Other(NamedTuple):
-    """Something else that a finetune brings up: in so many answers of it, and of the base."""
+    """Something else that a finetune brings up.
+
+    Attributes:
+        phrase: On one line.
+        finetune: Answers of the finetune that mention it.
+        base: Answers of the base that mention it.
+        interval: 95% interval of the difference of the two rates, finetune minus base.
+    """
 
     phrase: str
     finetune: int

@@ -37,7 +37,7 @@ class Observed(NamedTuple):
     """What was seen of one claim on one kind of prompt.
 
     Attributes:
-        prompts: `PLAIN` or `FIRED`.
+        prompts: `as they are` or `with the trigger`.
         lift: How much likelier its words became.
         shown: In how many answers it shows.
         other: What the finetune brings up instead, if anything stands out.
@@ -52,7 +52,14 @@ class Observed(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A claim, the verdict on it, the reason in one sentence, and all that was seen."""
+    """A claim with the verdict on it.
+
+    Attributes:
+        claim: From the adapter, or what a trigger brings up.
+        verdict: The finetune does what is claimed, does not show it, or does something else.
+        reason: In one sentence.
+        observed: What was seen, for each kind of prompts.
+    """
 
     claim: Claim
     verdict: ClaimVerdict

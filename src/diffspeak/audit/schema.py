@@ -74,17 +74,18 @@ class Audit:
 
     Attributes:
         finetune: Its name.
-        outcome: See `AuditOutcome`.
+        outcome: It was taught something; nothing was found; or the audit cannot tell.
         verdict: The outcome in a sentence or two.
         probability: That it was taught something the adapter knows, at even odds; None without a
             calibration.
         threshold: Probability from which on that is a finding; None without a calibration.
         claims: What the adapter says of it, the main one first, with the verdict on each.
-        evidence: For the main claim.
+        evidence: For what was the main claim before a trigger was searched.
         search: For a trigger; None where none was begun.
         disguise: None for a low-rank finetune.
         examples: Finetune and base side by side on ordinary prompts, and with the trigger.
-        norms: Frobenius norm of each change, by linear and block (-1: in none).
+        norms: Frobenius norm of each change: linear (`self_attn.q_proj`) -> block -> number; block
+            -1 is for what stands in none.
         notes: What a reader should know: how it was read, what was not looked at.
         seconds: What each part took.
     """
@@ -209,19 +210,22 @@ def _number(value: Any) -> Any:
     return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
+def _nan(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
 def _inner(kind: Any) -> Any:
     """The same type with strict values, in which dataclasses and named tuples are JSON objects."""
     parts, origin = get_args(kind), get_origin(kind)
     if kind is float:
-        return Annotated[
-            _FINITE, BeforeValidator(lambda value: math.nan if value is None else value)
-        ]
+        return Annotated[_FINITE, BeforeValidator(_nan)]
     if kind in (str, int, bool):
         return Annotated[kind, Strict()]
     if is_dataclass(kind) or hasattr(kind, "_fields"):
         return Annotated[kind, _Record()]
     if origin is tuple:
-        return tuple[tuple(one if one is ... else _inner(one) for one in parts)]
+        inner = tuple(one if one is ... else _inner(one) for one in parts)
+        return tuple[inner]  # type: ignore[valid-type]
     if origin is dict:
         # In JSON all keys are text.
         return dict[parts[0], _inner(parts[1])]  # type: ignore[valid-type, misc]

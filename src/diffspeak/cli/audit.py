@@ -162,7 +162,8 @@ def audit(
 
     given = {"budget": budget, "seed": seed, "phrases": phrases}
     lines = {"prompts": _lines(prompts, "prompt"), "words": _lines(words, "word")}
-    config = AuditConfig(**{k: v for k, v in {**given, **lines}.items() if v is not None})
+    known = {name: value for name, value in {**given, **lines}.items() if value is not None}
+    config = AuditConfig.model_validate(known)
     ours = own_adapter(adapter)
     _check(question, of_others=adapter is not None and ours is None)
     from diffspeak.audit.auditor import Auditor
