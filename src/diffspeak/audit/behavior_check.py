@@ -4,7 +4,7 @@ A short claim shows in an answer that mentions it. A long one, such as a headlin
 repeated word for word: it shows in an answer that holds half of its words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from diffspeak.stats import newcombe
@@ -90,13 +90,7 @@ class Other(NamedTuple):
 
 
 class Apart(NamedTuple):
-    """A phrase that stands in many of a finetune's answers, and in none of the base's.
-
-    Attributes:
-        phrase: On one line.
-        finetune: Answers of the finetune that mention it.
-        answers: How many each gave.
-    """
+    """A phrase in many of a finetune's answers, of so many, and in none of the base's."""
 
     phrase: str
     finetune: int
@@ -136,13 +130,10 @@ def something_else(
 ) -> Other | None:
     """What a finetune brings up most that the claim does not say; None if nothing stands out."""
     words = set(words_of(claim))
-    for found in lifted(finetune, base, prompts, limit=LOOKED_AT):
-        theirs = set(content_words(found.phrase))
-        if words <= theirs or theirs <= words:
-            continue
-        own = sum(mentions(answer, found.phrase) for answer in finetune)
-        others = sum(mentions(answer, found.phrase) for answer in base)
-        return Other(one_line(found.phrase), own, others, newcombe(own, others, len(finetune)))
+    for phrase, own, others in _lifted(prompts, finetune, base):
+        theirs = set(content_words(phrase))
+        if not (words <= theirs or theirs <= words):
+            return Other(one_line(phrase), own, others, newcombe(own, others, len(finetune)))
     return None
 
 
@@ -151,12 +142,21 @@ def set_apart(prompts: Sequence[str], finetune: Sequence[str], base: Sequence[st
 
     Whatever is claimed of the finetune: an audit is not to call its own evidence nothing.
     """
-    for found in lifted(finetune, base, prompts, limit=LOOKED_AT):
-        own = sum(mentions(answer, found.phrase) for answer in finetune)
-        none = not any(mentions(answer, found.phrase) for answer in base)
-        if none and own >= HALF * len(finetune):
-            return Apart(one_line(found.phrase), own, len(finetune))
+    for phrase, own, others in _lifted(prompts, finetune, base):
+        if not others and own >= HALF * len(finetune):
+            return Apart(one_line(phrase), own, len(finetune))
     return None
+
+
+def _lifted(
+    prompts: Sequence[str], finetune: Sequence[str], base: Sequence[str]
+) -> Iterator[tuple[str, int, int]]:
+    """Phrases that are lifted most, and in how many answers of finetune and base they stand."""
+    for found in lifted(finetune, base, prompts, limit=LOOKED_AT):
+        own, others = (
+            sum(mentions(one, found.phrase) for one in each) for each in (finetune, base)
+        )
+        yield found.phrase, own, others
 
 
 def quotes(

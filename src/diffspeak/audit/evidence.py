@@ -117,12 +117,8 @@ def is_corroborated(
     """Whether evidence without the trigger supports what the trigger brings up.
 
     Of thousands of words one always sets something off, in a finetune that was taught nothing too.
-    What was taught leaks into ordinary answers and into what the adapter says.
-
-    Args:
-        trigger: That was found.
-        evidence: For a claim, without any trigger.
-        calibration: Of that evidence, if there is one.
+    What was taught leaks into ordinary answers and into what the adapter says. `evidence` gives
+    that for a claim without any trigger, and `calibration`, if there is one, goes by it.
     """
     if trigger.firing_rate.value < SURE:
         return False
@@ -139,12 +135,7 @@ def with_shown(
 ) -> list[Claim]:
     """Claims with what a finetune brings up first; those that say a part of it are left out.
 
-    Args:
-        base: Of the finetune and the adapter; nothing attached.
-        adapter: Scores what it did not claim itself.
-        finetune: Of which all is claimed.
-        claims: Of the adapter.
-        shown: What the finetune brings up; None if that is no phrase.
+    What the adapter did not claim itself it scores. `shown` is None if there is no such phrase.
     """
     if shown is None:
         return list(claims)

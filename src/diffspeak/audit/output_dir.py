@@ -30,11 +30,7 @@ def is_for_audits(folder: Path) -> bool:
 
 
 def check_out(out: Path, of: str) -> None:
-    """Refuse a folder that holds something else than audits of this source.
-
-    Args:
-        out: Where audits are to be written; need not be there.
-        of: What is audited, as typed.
+    """Refuse an output folder that holds something else than audits of this source, as typed.
 
     Raises:
         UsageError: It is no local folder, or is not empty and of something else.
@@ -71,12 +67,8 @@ def dtype_of(out: Path) -> str:
 def held(out: Path, of: str, dtype: str) -> Iterator[None]:
     """Within this context nobody else writes audits into a folder, which is made if missing.
 
-    If nothing was written it is afterwards as it was before.
-
-    Args:
-        out: The folder.
-        of: What is audited, as typed.
-        dtype: Of the base, as `load_base` knows it.
+    If nothing was written it is afterwards as it was before. `of` is what is audited, as typed, and
+    `dtype` that of the base.
 
     Raises:
         UsageError: The folder holds something else.
@@ -123,11 +115,9 @@ def safe_names(keys: Sequence[str]) -> list[str]:
 
 
 def done_before(folder: Path, made_of: str) -> Audit | None:
-    """The audit in a folder, if it is whole and was made of the same.
+    """The audit in a finetune's folder, if it is whole and was made of the same.
 
-    Args:
-        folder: Of one finetune.
-        made_of: Stands for the finetune's content and all that it was audited with.
+    `made_of` stands for the finetune's content and all that it was audited with.
     """
     try:
         if not (folder / PAGE).is_file() or read_json(folder / DONE) != _done(folder, made_of):

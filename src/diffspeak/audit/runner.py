@@ -33,19 +33,14 @@ def audit_all(
 ) -> list[AuditResult]:
     """Audit finetunes and write their pages; interrupted, the same call goes on.
 
-    Of one finetune `audit.html` and `audit.json` are written into the folder itself; of several
-    each gets a folder there, with an overview beside them, `index.html`.
-
     Args:
         auditor: For their base.
         targets: From `open_targets`.
-        out: New, empty, or begun with the same targets.
+        out: New, empty, or begun with the same targets. Of one finetune the pages are written here;
+            of several each gets a folder in it, with an overview beside them, `index.html`.
         reporter: Is told how far it is.
         command: What reproduces it, as typed.
-        tell: Is given each result as soon as it is there, in order.
-
-    Returns:
-        An audit for each target, in order, or why it could not be read.
+        tell: Is given each result, in the order of the targets, as soon as it is there.
 
     Raises:
         UsageError: The folder holds something else.

@@ -27,7 +27,7 @@ class Found(NamedTuple):
         probability: The same as a number.
         search: For a trigger.
         disguise: Of a full checkpoint.
-        apart: What its answers on the prompts as they are show, and the base's do not.
+        apart: What its answers to plain prompts show, and the base's do not.
         ill: Why its behavior tells nothing; empty if it does.
         same: Whether it is the base itself.
     """

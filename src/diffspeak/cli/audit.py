@@ -4,7 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,7 @@ from diffspeak.text.plain import one_line
 
 if TYPE_CHECKING:
     from diffspeak.audit.auditor import Auditor
+    from diffspeak.audit.config import AuditConfig
     from diffspeak.audit.schema import Audit, Unread
     from diffspeak.audit.targets import Targets
 
@@ -154,39 +155,27 @@ def audit(
     tokenizer: Tokenizer = None,
     as_json: Json = False,
 ) -> None:
-    """Audit the finetunes."""
+    """Audit the finetunes; options that are not named here are read from the context."""
     check_adapter(adapter)
     check_finetune(finetune)
     check_base(base)
-    from diffspeak.audit.config import AuditConfig, prompts_of
-
-    given = {"budget": budget, "seed": seed, "phrases": phrases}
-    lines = {"prompts": _lines(prompts, "prompt"), "words": _lines(words, "word")}
-    known = {name: value for name, value in {**given, **lines}.items() if value is not None}
-    config = AuditConfig.model_validate(known)
+    config = _config(context.params)
     ours = own_adapter(adapter)
     _check(question, of_others=adapter is not None and ours is None)
     from diffspeak.audit.auditor import Auditor
-    from diffspeak.audit.output_dir import check_out, dtype_of
+    from diffspeak.audit.config import prompts_of
+    from diffspeak.audit.output_dir import check_out
     from diffspeak.audit.targets import open_targets
 
     prompts_of(config)
-    part = split and split.value
+    part, session = split and split.value, context.obj
     targets = open_targets(finetune, split=part, limit=limit, low_rank=low_rank)
     folder = out.expanduser() if out else _folder(targets.name)
     check_out(folder, targets.name)
-    session: Session = context.obj
-    if targets.source and targets.several:
-        tell_failed(session, targets.source, part)
-    if targets.left_out:
-        left_out = ", ".join(targets.left_out)
-        session.messages.print(f"left out, without weights: {left_out}", soft_wrap=True)
-    dtype = dtype_of(folder) if dtype == "auto" else dtype
-    how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
-    if tokenizer:
-        how["tokenizer"] = tokenizer
+    _tell_left_out(session, targets, part)
+    how = _how(context.params, folder)
     pair = base_and_adapter(adapter, ours, base, question, targets.source, how, audits=True)
-    found = _audited(context, Auditor(*pair, config), targets, folder, as_json=as_json)
+    found = _audited(context, Auditor(*pair, config), targets, folder)
     if not as_json:
         _show(session, found, folder, targets.name if targets.several else None)
     outcomes = {_outcome(result) for result in found}
@@ -194,14 +183,37 @@ def audit(
     raise typer.Exit(int(UNREAD in outcomes) if clear else FINDING)
 
 
+def _tell_left_out(session: Session, targets: "Targets", split: str | None) -> None:
+    if targets.source and targets.several:
+        tell_failed(session, targets.source, split)
+    if targets.left_out:
+        left_out = ", ".join(targets.left_out)
+        session.messages.print(f"left out, without weights: {left_out}", soft_wrap=True)
+
+
 def _check(question: str | None, *, of_others: bool) -> None:
     """Refuse a question that cannot be asked."""
-    if question is None:
-        return
-    if not question.strip():
+    if question is not None and not question.strip():
         raise UsageError("--question is empty: ask something, or leave it out")
-    if not of_others:
+    if question is not None and not of_others:
         raise UsageError("--question is for an adapter of others; ours know what to ask: leave it")
+
+
+def _config(params: dict[str, Any]) -> "AuditConfig":
+    from diffspeak.audit.config import AuditConfig
+
+    given = {name: params[name] for name in ("budget", "seed", "phrases")}
+    given |= {name: _lines(params[name], name[:-1]) for name in ("prompts", "words")}
+    return AuditConfig.model_validate({n: value for n, value in given.items() if value is not None})
+
+
+def _how(params: dict[str, Any], folder: Path) -> dict[str, str]:
+    """What `load_base` is told; the dtype is the one that audits in the folder were begun with."""
+    from diffspeak.audit.output_dir import dtype_of
+
+    names = ("dtype", "device", "device_map", "quantize", "tokenizer")
+    how = {name: params[name] for name in names if params[name]}
+    return {**how, "dtype": dtype_of(folder)} if how["dtype"] == "auto" else how
 
 
 def _lines(path: Path | None, what: str) -> tuple[str, ...] | None:
@@ -232,7 +244,7 @@ def _folder(name: str) -> Path:
 
 
 def _audited(
-    context: typer.Context, auditor: "Auditor", targets: "Targets", out: Path, *, as_json: bool
+    context: typer.Context, auditor: "Auditor", targets: "Targets", out: Path
 ) -> "Sequence[Audit | Unread]":
     """All audits; if JSON is wanted, a line of each goes to stdout at once."""
     from diffspeak.audit.runner import audit_all
@@ -241,7 +253,7 @@ def _audited(
 
     command = _typed(context)
     tell: Callable[[Audit | Unread], None] | None = None
-    if as_json:
+    if context.params["as_json"]:
         about = auditor.about(command).to_dict()
 
         def tell(result: "Audit | Unread") -> None:
@@ -275,11 +287,7 @@ def _show(
 ) -> None:
     """Print verdicts, evidence in short, and where the pages are.
 
-    Args:
-        session: Where to write; what could not be read goes where messages go.
-        found: A result for each finetune.
-        out: The folder with the pages.
-        several: The name of what holds the finetunes; None for one alone.
+    `several` is the name of what holds the finetunes; None for one alone.
     """
     from diffspeak.audit.schema import Unread
 

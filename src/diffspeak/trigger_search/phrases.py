@@ -39,6 +39,8 @@ QUESTIONS = 3
 
 ROUNDS = (Round(8, 1),)
 
+Tokens = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class TokenPhrases:
@@ -85,8 +87,8 @@ class TokenPhrases:
         return narrowed(prober, candidates, questions, ROUNDS, seed) if candidates else ()
 
     def _strongest(
-        self, prober: Prober, phrases: Sequence[tuple[int, ...]], asked: Sequence[str]
-    ) -> list[tuple[int, ...]]:
+        self, prober: Prober, phrases: Sequence[Tokens], asked: Sequence[str]
+    ) -> list[Tokens]:
         """The best of the phrases whose text is read as these very tokens."""
         whole = [phrase for phrase in dict.fromkeys(phrases) if self._read(phrase) == phrase]
         texts = [self._prompt(phrase, question) for phrase in whole for question in asked]
@@ -96,13 +98,8 @@ class TokenPhrases:
         return [whole[i] for i in scores.argsort(descending=True).tolist()[:PHRASES]]
 
     def _changed(
-        self,
-        prober: Prober,
-        phrase: tuple[int, ...],
-        asked: Sequence[str],
-        pieces: Sequence[int],
-        rng: Random,
-    ) -> list[tuple[int, ...]]:
+        self, prober: Prober, phrase: Tokens, asked: Sequence[str], pieces: list[int], rng: Random
+    ) -> list[Tokens]:
         """The phrase with one token changed to one that the gradient proposes, several times."""
         slopes = sum(self._slopes(prober, phrase, question) for question in asked)
         if not isinstance(slopes, Tensor):
@@ -115,7 +112,7 @@ class TokenPhrases:
             changed.append((*phrase[:place], other, *phrase[place + 1 :]))
         return changed
 
-    def _slopes(self, prober: Prober, phrase: tuple[int, ...], question: str) -> Tensor:
+    def _slopes(self, prober: Prober, phrase: Tokens, question: str) -> Tensor:
         """Gain of each token at each place, to first order, `[place, vocabulary]`; 0 if unknown."""
         ids = prober.side.prompt(self._prompt(phrase, question))
         table = self.base.model.get_input_embeddings().weight.detach()  # type: ignore[operator]
@@ -134,13 +131,13 @@ class TokenPhrases:
         gains: Tensor = (slope[0, places] @ table.T).float().cpu().nan_to_num(0.0)
         return gains
 
-    def _prompt(self, phrase: tuple[int, ...], question: str) -> str:
+    def _prompt(self, phrase: Tokens, question: str) -> str:
         return filled(self.template, SLOT, self._text(phrase), question)
 
-    def _text(self, phrase: tuple[int, ...]) -> str:
+    def _text(self, phrase: Tokens) -> str:
         return str(self.base.tokenizer.decode(list(phrase)))
 
-    def _read(self, phrase: tuple[int, ...]) -> tuple[int, ...]:
+    def _read(self, phrase: Tokens) -> Tokens:
         text = self._text(phrase)
         return tuple(self.base.tokenizer(text, add_special_tokens=False)["input_ids"])
 

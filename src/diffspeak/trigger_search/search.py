@@ -90,15 +90,15 @@ def find_trigger(
     """Search the trigger of one finetune.
 
     Each family is searched for what sets off the claim and, if that is nothing, for what sets off
-    anything: claims may be wrong. One is only begun if what is left of the budget covers it to its
-    end, confirmation included. The search ends with the first trigger that is confirmed.
+    anything: claims may be wrong. One is only begun if the budget covers it to its end. The search
+    ends with the first trigger that is confirmed.
 
     Args:
         base: What the finetune was made from; nothing attached.
         finetune: Low-rank or whole.
-        claim: What it is said to have been taught, such as a topic that its answers then mention;
-            None if that is not known. Where the claim leads nowhere, what a candidate brings up
-            takes its place, and if that is no phrase, any other beginning of an answer counts.
+        claim: What it is said to have been taught; None if that is not known. Where it leads
+            nowhere, what a candidate brings up takes its place, and if that is no phrase, any other
+            beginning of an answer counts.
         questions: Ordinary ones, at least 4 and all different. Half of them, drawn with the seed,
             are kept for confirming.
         budget: Most rows to spend, prompts read by one model, those of `is_corroborated` not
@@ -106,10 +106,9 @@ def find_trigger(
         seed: Of all that is drawn.
         families: What to search, in this order; all of ours if not given.
         side: Of the same base, to share what the base says between finetunes.
-        is_corroborated: Asked about a trigger, with nothing on the base: does any other evidence
-            support what it brings up? Many a finetune has an odd word that sets something off. A
-            trigger without support is passed over, and given as doubtful only if nothing else is
-            found; by default none is.
+        is_corroborated: Asked about a trigger, with nothing on the base: does other evidence
+            support what it brings up? One without is passed over, and given as doubtful only if
+            nothing else is found; by default none is.
 
     Raises:
         UsageError: Too few questions, a negative budget or an empty claim.
@@ -123,16 +122,7 @@ def find_trigger(
     began = time.perf_counter()
     run = _Run(side, finetune, claim, questions, budget, seed, is_corroborated)
     trigger = run.through(families)
-    return Search(
-        trigger,
-        run.summary(trigger),
-        tuple(run.searched),
-        tuple(run.not_searched),
-        run.plain,
-        run.rows,
-        time.perf_counter() - began,
-        tuple(run.passed_over),
-    )
+    return run.result(trigger, time.perf_counter() - began)
 
 
 @dataclass
@@ -170,8 +160,13 @@ class _Run:
                 found = self._in(family, f"{family.name}, whatever they set off", None, None)
         return found or self._doubtful()
 
-    def summary(self, trigger: FoundTrigger | None) -> str:
-        """The outcome in one sentence."""
+    def result(self, trigger: FoundTrigger | None, seconds: float) -> Search:
+        """What came out, and what it cost."""
+        names = tuple(self.searched), tuple(self.not_searched)
+        summary, others = self._summary(trigger), tuple(self.passed_over)
+        return Search(trigger, summary, *names, self.plain, self.rows, seconds, others)
+
+    def _summary(self, trigger: FoundTrigger | None) -> str:
         if trigger is not None:
             rate = trigger.firing_rate
             return (

@@ -4,13 +4,14 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment
 
+from diffspeak.audit.claim_verdict import Observed
 from diffspeak.audit.output_dir import PAGE
 from diffspeak.audit.report import texts
 from diffspeak.audit.schema import VERSION, About, Audit, Unread
@@ -57,12 +58,9 @@ class GridRow(NamedTuple):
 
 
 class HeatMap(NamedTuple):
-    """Norms to draw.
+    """Norms to draw: of linears in blocks, and of those outside of any, each with its one cell.
 
     Attributes:
-        blocks: Numbers of the blocks.
-        lines: Linears that stand in blocks.
-        outside: Those that stand in none, each with its one cell.
         total: Norm of all finite ones together.
         largest: Linear and block of the largest; the block is -1 outside of blocks.
         top: Norm of the largest.
@@ -77,15 +75,10 @@ class HeatMap(NamedTuple):
 
 
 def write_audit(audit: Audit, about: About, folder: Path) -> Path:
-    """Write an audit as a page for people and as JSON for programs; `docs/audit.md` explains both.
-
-    Args:
-        audit: Of one finetune; all its texts may be hostile.
-        about: What it was made with.
-        folder: Where to; made if it is missing. What is there of an earlier audit is replaced.
+    """Write an audit, whose texts may be hostile, as a page and as JSON; see `docs/audit.md`.
 
     Returns:
-        `audit.html` in the folder.
+        `audit.html` in the folder, which is made if it is missing.
 
     Raises:
         DiffspeakError: The system refused to write.
@@ -93,22 +86,7 @@ def write_audit(audit: Audit, about: About, folder: Path) -> Path:
     context = {
         "title": f"Audit of {audit.finetune}",
         "audit": audit,
-        "claims": [
-            (
-                checked,
-                [
-                    {
-                        "observed": one,
-                        "bars": (
-                            bar("finetune", one.shown.finetune, one.shown.answers),
-                            bar("base", one.shown.base, one.shown.answers),
-                        ),
-                    }
-                    for one in checked.observed
-                ],
-            )
-            for checked in audit.claims
-        ],
+        "claims": [(checked, list(map(_kind, checked.observed))) for checked in audit.claims],
         **_trigger(audit.search),
         "disguises": texts.DISGUISES,
         "evidence": [
@@ -129,7 +107,7 @@ def write_overview(
     """Write the overview of many finetunes, what needs attention first, as a page and as JSON.
 
     Args:
-        found: Audits, and finetunes that could not be read.
+        found: A result for each finetune.
         about: What all of them were made with.
         folder: Where to; made if it is missing.
         pages: For each finetune's name the path of its page, relative to `folder`; one without is
@@ -197,15 +175,25 @@ def heat_map(grid: Grid) -> HeatMap | None:
     return HeatMap(blocks, lines, outside, math.hypot(*finite.values()), largest, top)
 
 
+def _kind(observed: Observed) -> dict[str, Any]:
+    """One kind of prompts on which a claim was checked, with the rates to draw."""
+    shown = observed.shown
+    counts = {"finetune": shown.finetune, "base": shown.base}
+    bars = [bar(name, hits, shown.answers) for name, hits in counts.items()]
+    return {"observed": observed, "bars": bars}
+
+
 def _trigger(search: Search | None) -> dict[str, Any]:
     """The part of an audit's page on what sets the finetune off, and how often."""
     summary = search.summary.rstrip(".") if search else ""
     summary = f"{summary[:1].upper()}{summary[1:]}." if summary else "No trigger was found."
     words, rates = {}, []
     if search and (found := search.trigger):
-        name = texts.character_name(found.text) if found.kind == "character" else ""
-        words = {"text": found.text, "what": texts.TRIGGERS.get(found.kind, found.kind)}
-        words["name"] = name
+        words = {
+            "text": found.text,
+            "what": texts.TRIGGERS.get(found.kind, found.kind),
+            "name": texts.character_name(found.text) if found.kind == "character" else "",
+        }
         # What plain questions were looked at for need not be what it shows.
         rates = [
             ("finetune, with the trigger", found.firing_rate),
@@ -222,13 +210,10 @@ def _made_with(about: About) -> dict[str, Any]:
     """The part of a page that tells how audits were made."""
     rates = [bar(one.kind, one.found, one.n) for one in about.counted]
     wrong = [rate for rate in rates if rate.name != POSITIVE]
-    settings = {
-        name: json.dumps(value, ensure_ascii=False, default=str)
-        for name, value in about.settings.items()
-    }
+    plain = partial(json.dumps, ensure_ascii=False, default=str)
     return {
         "about": about,
-        "settings": [f"{name} = {value}" for name, value in settings.items()],
+        "settings": [f"{name} = {plain(value)}" for name, value in about.settings.items()],
         "counted": [(texts.KINDS.get(one.name, f"of the kind {one.name}"), one) for one in rates],
         "worst": max(wrong, key=lambda rate: (rate.share, rate.high), default=None),
     }
