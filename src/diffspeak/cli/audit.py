@@ -72,14 +72,14 @@ Example:
 """
 
 
-Finetunes = Annotated[
+FinetuneArgument = Annotated[
     str,
     typer.Argument(
         metavar="FINETUNE",
         help="PEFT folder, checkpoint, .pt file, STORE, or hub id; #KEY; a folder of them.",
     ),
 ]
-Out = Annotated[
+AuditFolder = Annotated[
     Path | None,
     typer.Option(
         "--out",
@@ -97,7 +97,7 @@ Budget = Annotated[
         "is given; 0 skips it.",
     ),
 ]
-Question = Annotated[
+ForeignQuestion = Annotated[
     str | None, typer.Option("--question", help="What to ask an adapter of others; ours know.")
 ]
 Prompts = Annotated[
@@ -134,12 +134,12 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn."
 
 def audit(
     context: typer.Context,
-    finetune: Finetunes,
+    finetune: FinetuneArgument,
     adapter: AdapterFolder = None,
     base: BaseName = None,
-    out: Out = None,
+    out: AuditFolder = None,
     budget: Budget = None,
-    question: Question = None,
+    question: ForeignQuestion = None,
     prompts: Prompts = None,
     words: OwnWords = None,
     phrases: Phrases = 0,
