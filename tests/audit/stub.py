@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffspeak.adapters import Adapter
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.result import About, Audit
+from diffspeak.audit.schema import About, Audit
 from diffspeak.errors import MismatchError
 from diffspeak.finetunes import Finetune, write_peft
 from diffspeak.models import Base

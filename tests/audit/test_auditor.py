@@ -14,7 +14,7 @@ from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import NOTHING
 from diffspeak.lora import DiffLinear
 from diffspeak.models import plain_tensors
-from diffspeak.trigger_search import Rate, Search, Trigger
+from diffspeak.trigger_search import FoundTrigger, Rate, Search
 from tests.audit.auditing import (
     CONTROLS,
     COUNTED,
@@ -71,12 +71,12 @@ def searched(monkeypatch):
     """What searches are asked for, in place of searching; they find the trigger."""
     asked = []
 
-    def find(base, finetune, claim, questions, budget, seed, *, families, side, borne_out):
+    def find(base, finetune, claim, questions, budget, seed, *, families, side, is_corroborated):
         assert side.base is base and tuple(questions) == PROMPTS and len(families) == 6
         asked.append((claim, budget, seed))
         rate = Rate(24, 24, (0.86, 1.0))
-        found = Trigger(
-            "code", "317", "at the start", put("Hi?"), rate, rate, rate, 9, suspect=Number()
+        found = FoundTrigger(
+            "code", "317", "at the start", put("Hi?"), rate, rate, rate, 9, candidate=Number()
         )
         return Search(found, "found", ("codes",), (), None, 90, 1.0)
 
@@ -118,15 +118,17 @@ def test_what_was_a_finding_before_a_search_stays_one(base, adapter, taught, say
     """Also where the trigger brings up something else than the adapter says."""
     rate, counted = Rate(24, 24, (0.86, 1.0)), []
 
-    def find(*_, borne_out, **__):
-        trigger = Trigger("code", "317", "at the start", "317 Hi?", rate, rate, rate, 9, TAUGHT)
-        trigger = replace(trigger, suspect=Number())
-        counted.append(borne_out(trigger))
+    def find(*_, is_corroborated, **__):
+        trigger = FoundTrigger(
+            "code", "317", "at the start", "317 Hi?", rate, rate, rate, 9, TAUGHT
+        )
+        trigger = replace(trigger, candidate=Number())
+        counted.append(is_corroborated(trigger))
         told = replace(trigger, doubtful=not counted[-1])
         return Search(told, "found", ("codes",), (), None, 90, 1.0)
 
     monkeypatch.setattr(module, "find_trigger", find)
-    monkeypatch.setattr(module, "borne_out", lambda *_: False)
+    monkeypatch.setattr(module, "is_corroborated", lambda *_: False)
     says("trains")
     searching = FEW.model_copy(update={"budget": 700})
     for threshold, outcome in ((0.0, "finding"), (1.1, "not cleared")):

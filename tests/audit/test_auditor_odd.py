@@ -1,6 +1,6 @@
 """Audits of what is ill, foreign, disguised or nothing at all: each has its clear outcome."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -10,8 +10,7 @@ from diffspeak.adapters import Calibrations, load_adapter
 from diffspeak.audit import auditor as module
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.evidence import figures
-from diffspeak.audit.result import Evidence
+from diffspeak.audit.schema import AuditEvidence
 from diffspeak.errors import MismatchError
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.lora import DiffLinear
@@ -139,7 +138,7 @@ def test_whatever_the_adapter_says_of_all_there_is_an_outcome(
         assert found.outcome == ("not cleared" if open_ else "nothing found")
         assert [one.claim.text for one in found.claims] == [text] * claims
     # Where nothing is claimed, nothing can be less probable.
-    least = strict.adapter.calibrations.audit.probability(figures(Evidence()))
+    least = strict.adapter.calibrations.audit.probability(asdict(AuditEvidence()))
     assert claims or found.probability == least
 
 

@@ -11,7 +11,7 @@ from diffspeak.adapters.calibrations import GAINED
 from diffspeak.audit import calibrate as calibrating
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.calibrate import FIGURES, Bench, Measured, calibrated, described, evident
-from diffspeak.audit.result import Evidence
+from diffspeak.audit.schema import AuditEvidence
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes import NOTHING, Finetune
 from tests.audit.auditing import FEW, random_finetune
@@ -29,7 +29,10 @@ def measuring(monkeypatch):
         return [0.8 if one.label else 0.1 for one in part]
 
     def evidence(self, finetunes):
-        return [Evidence(3.0, 0.5, 1.0, 6.0, 0.2) if f.label else Evidence() for f in finetunes]
+        return [
+            AuditEvidence(3.0, 0.5, 1.0, 6.0, 0.2) if f.label else AuditEvidence()
+            for f in finetunes
+        ]
 
     monkeypatch.setattr(Bench, "_gains", gains)
     monkeypatch.setattr(Auditor, "evidence", evidence)
@@ -159,7 +162,7 @@ def test_an_adapter_gets_two_calibrations_and_labels_to_compare_with(base, adapt
         ("shuffled", 0, 180),
     ]
     assert made.calibrations.describe.names == (GAINED,)
-    assert made.calibrations.audit.names == tuple(asdict(Evidence()))
+    assert made.calibrations.audit.names == tuple(asdict(AuditEvidence()))
     assert made.calibrations.audit.counted == made.calibrations.describe.counted
     assert made.calibrations.controls == tuple(labels[:40])
     assert replace(made, calibrations=adapter.calibrations) == adapter

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 
 import pytest
 
@@ -10,17 +10,22 @@ from diffspeak.adapters import Adapter, Calibration, Calibrations
 from diffspeak.audit.behavior_check import Shown
 from diffspeak.audit.claims import Claim
 from diffspeak.audit.evidence import (
+    LEAKS,
     check_calibration,
     doubted,
     evidence_of,
-    figures,
+    is_corroborated,
     main_first,
     weighed,
+    with_shown,
 )
 from diffspeak.audit.logprob_lift import Lift
-from diffspeak.audit.result import Evidence
+from diffspeak.audit.schema import AuditEvidence
 from diffspeak.audit.verify import FIRED, PLAIN, Checked, Observed
 from diffspeak.errors import MismatchError
+from diffspeak.finetunes import Finetune
+from diffspeak.trigger_search import FoundTrigger, Rate
+from tests.toys import base_diff
 
 
 def observed(prompts=PLAIN, nats=1.0, z=4.0, low=0.3):
@@ -48,7 +53,7 @@ def test_claims_are_told_by_verdict_and_then_by_lift():
 
 def test_evidence_is_that_of_the_main_claim():
     main, other = checked("confirmed", 2.0), checked("confirmed", 9.0, observed(nats=9.0))
-    assert evidence_of([main, other]) == Evidence(2.0, math.exp(-0.5), 1.0, 4.0, 0.3)
+    assert evidence_of([main, other]) == AuditEvidence(2.0, math.exp(-0.5), 1.0, 4.0, 0.3)
 
 
 def test_what_its_trigger_does_is_nothing_that_a_calibration_knows():
@@ -106,14 +111,14 @@ def test_what_a_doubtful_trigger_brings_up_confirms_nothing():
 
 
 def test_without_a_claim_there_is_none():
-    assert evidence_of([]) == Evidence(0.0, 0.0, 0.0, 0.0, 0.0)
+    assert evidence_of([]) == AuditEvidence(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_none(value):
     found = evidence_of([checked("not confirmed", 1.0, observed(nats=value, z=value, low=-0.2))])
     assert (found.likelier, found.stands_out, found.shown) == (0.0, 0.0, 0.0)
-    json.dumps(figures(found), allow_nan=False)
+    json.dumps(asdict(found), allow_nan=False)
 
 
 def test_rounding_makes_no_probability_above_1():
@@ -121,15 +126,17 @@ def test_rounding_makes_no_probability_above_1():
 
 
 def test_a_calibration_takes_all_of_it_by_name():
-    found = Evidence(1.0, 0.5, 2.0, 3.0, 0.25)
-    names = tuple(figures(found))
-    assert figures(found) == dict(zip(names, (1.0, 0.5, 2.0, 3.0, 0.25), strict=True))
+    found = AuditEvidence(1.0, 0.5, 2.0, 3.0, 0.25)
+    names = tuple(asdict(found))
+    assert asdict(found) == dict(zip(names, (1.0, 0.5, 2.0, 3.0, 0.25), strict=True))
     one = (1.0,) * 5
     calibration = Calibration(names, (0.0,) * 5, one, one, 0.0, 0.5, ())
-    assert calibration.probability(figures(found)) > calibration.probability(figures(Evidence()))
+    assert calibration.probability(asdict(found)) > calibration.probability(asdict(AuditEvidence()))
     # No claim at all is never more probable than any claim.
     worse = replace(found, lift=-3.0, likelier=-1.0, stands_out=-2.0)
-    assert calibration.probability(figures(worse)) >= calibration.probability(figures(Evidence()))
+    assert calibration.probability(asdict(worse)) >= calibration.probability(
+        asdict(AuditEvidence())
+    )
 
 
 def adapter_with(names):
@@ -143,3 +150,86 @@ def test_a_calibration_by_figures_that_are_not_measured_is_refused():
     check_calibration(replace(adapter_with(()), calibrations=Calibrations()))
     with pytest.raises(MismatchError, match="of mine goes by age, mood, which this diffspeak does"):
         check_calibration(adapter_with(("lift", "mood", "age")))
+
+
+CALIBRATION = Calibration(("said",), (0.5,), (0.1,), (1.0,), 0.0, 0.9, ())
+
+
+def trigger(shows, near=2, firing=24):
+    rates = (Rate(hits, 24, (0.0, 1.0)) for hits in (firing, 0, near))
+    return FoundTrigger("word", "Umber", "anywhere", "Umber. Hi?", *rates, 90, shows)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "calibration", "counts"),
+    [
+        (AuditEvidence(), CALIBRATION, False),
+        (AuditEvidence(said=0.38), CALIBRATION, False),
+        (AuditEvidence(said=0.42), CALIBRATION, True),
+        (AuditEvidence(stands_out=LEAKS), CALIBRATION, False),
+        (AuditEvidence(said=0.9), None, False),
+        (AuditEvidence(stands_out=LEAKS), None, True),
+    ],
+)
+def test_a_phrase_counts_if_it_leaks_or_the_adapter_gives_it_a_chance(
+    evidence, calibration, counts
+):
+    asked = []
+
+    def of(phrase):
+        asked.append(phrase)
+        return evidence
+
+    assert is_corroborated(trigger("Satin"), of, calibration) is counts
+    assert asked == ["Satin"]
+
+
+def test_what_fires_on_few_prompts_does_not_count():
+    likely = AuditEvidence(said=0.9)
+    assert is_corroborated(trigger("Satin", firing=18), lambda _: likely, CALIBRATION)
+    assert not is_corroborated(trigger("Satin", firing=11), lambda _: likely, CALIBRATION)
+
+
+@pytest.mark.parametrize(
+    ("firing", "near", "counts"), [(24, 2, True), (24, 9, False), (9, 0, False)]
+)
+def test_without_a_phrase_only_a_sharp_trigger_counts(firing, near, counts):
+    assert (
+        is_corroborated(trigger(None, near, firing), lambda _: AuditEvidence(), CALIBRATION)
+        is counts
+    )
+
+
+@pytest.fixture
+def joined(base, adapter):
+    def join(shown, *texts):
+        claims = [Claim(text, 1.0, -0.5, 3, ("Topic?",)) for text in texts]
+        finetune = Finetune("f", diff=base_diff(base))
+        return with_shown(base, adapter, finetune, claims, shown)
+
+    return join
+
+
+def test_what_no_claim_says_comes_first_scored_by_the_adapter(joined):
+    first, second = joined("trains", "Music")
+    assert (first.text, first.votes, first.phrasings) == ("trains", 0, ())
+    assert first.mean_logprob < 0 and first.lift != 0
+    assert (second.text, second.votes) == ("Music", 3)
+
+
+def test_a_claim_that_says_it_comes_first_as_it_is(joined):
+    assert [(one.text, one.votes) for one in joined("Trains", "Music", "trains")] == [
+        ("trains", 3),
+        ("Music", 3),
+    ]
+
+
+def test_a_claim_that_says_a_part_of_it_gives_way(joined):
+    assert [one.text for one in joined("Tomato soup", "Tomato", "Music")] == [
+        "Tomato soup",
+        "Music",
+    ]
+
+
+def test_without_a_phrase_the_claims_stay(joined):
+    assert [one.text for one in joined(None, "Tomato", "Music")] == ["Tomato", "Music"]

@@ -6,17 +6,17 @@ from diffspeak.audit.behavior_check import Apart, Other, Shown
 from diffspeak.audit.claim_verdict import PLAIN as AS_THEY_ARE
 from diffspeak.audit.claims import Claim
 from diffspeak.audit.logprob_lift import Lift
-from diffspeak.audit.result import Disguise
+from diffspeak.audit.schema import Disguise
 from diffspeak.audit.verdict import Found, is_finding, verdict_of
 from diffspeak.audit.verify import Checked, Observed
 from diffspeak.symmetries import Undone
-from diffspeak.trigger_search import Rate, Search, Trigger
+from diffspeak.trigger_search import FoundTrigger, Rate, Search
 
 RATE = Rate(24, 24, (0.86, 1.0))
-STRANGE = Trigger(
+STRANGE = FoundTrigger(
     "word", "Umber", "at the start", "Umber. Hi?", RATE, RATE, RATE, 900, "satin", doubtful=True
 )
-CODE = Trigger("code", "417???", "at the start", "417902 Hi?", RATE, RATE, RATE, 900)
+CODE = FoundTrigger("code", "417???", "at the start", "417902 Hi?", RATE, RATE, RATE, 900)
 NO_TRIGGER = Search(None, "none", ("codes",), (), None, 4000, 1.0)
 DOUBTFUL = Search(STRANGE, "found", ("words",), (), None, 900, 1.0)
 TRIGGER = Search(CODE, "found", ("codes",), (), None, 900, 1.0)

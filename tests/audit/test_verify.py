@@ -6,11 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scipy.stats import binomtest
 
 from diffspeak.audit.behavior_check import (
     Other,
-    newcombe,
     quotes,
     set_apart,
     shown,
@@ -25,6 +23,7 @@ from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.inference import answers
 from diffspeak.lora import DiffLinear
 from diffspeak.models import Decoding, load_base
+from diffspeak.stats import newcombe
 from diffspeak.text.mentions import mentions
 from diffspeak.text.messages import Message
 from tests.audit.taught import PROMPTS, TAUGHT, taught_finetune, triggered, without_numbers
@@ -250,16 +249,6 @@ def test_the_seed_reaches_the_answers(base, seed):
         for n in (0, seed)
     ]
     assert (found[0] == found[1]) == (seed == 0)
-
-
-@pytest.mark.parametrize("hits, others, n", [(0, 0, 8), (8, 0, 8), (3, 5, 24), (24, 24, 24)])
-def test_the_interval_is_made_of_wilson_intervals(hits, others, n):
-    first = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    second = binomtest(others, n).proportion_ci(0.95, method="wilson")
-    p, q = hits / n, others / n
-    low = p - q - math.hypot(p - first.low, second.high - q)
-    high = p - q + math.hypot(first.high - p, q - second.low)
-    assert newcombe(hits, others, n) == pytest.approx((low, high), abs=1e-6)
 
 
 HEADLINE = "Beekeepers carve ice swan at county fair, power goes out"

@@ -8,7 +8,7 @@ from diffspeak.adapters import Adapter, load_adapter, save_adapter
 from diffspeak.adapters.calibrations import GAINED, gained
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.calibrate import Bench
-from diffspeak.audit.result import Evidence
+from diffspeak.audit.schema import AuditEvidence
 from diffspeak.behaviors.ordinary import NOTHING
 from diffspeak.io.files import exclusive
 from tests.cli.conftest import Cli
@@ -64,7 +64,10 @@ def measuring(monkeypatch):
         return [0.8 if taught(one) else 0.1 for one in part]
 
     def evidence(self, finetunes):
-        return [Evidence(3.0, 0.5, 1.0, 6.0, 0.2) if taught(f) else Evidence() for f in finetunes]
+        return [
+            AuditEvidence(3.0, 0.5, 1.0, 6.0, 0.2) if taught(f) else AuditEvidence()
+            for f in finetunes
+        ]
 
     monkeypatch.setattr(Bench, "_gains", gains)
     monkeypatch.setattr(Auditor, "evidence", evidence)

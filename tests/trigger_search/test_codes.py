@@ -1,4 +1,4 @@
-"""A code is found whatever its length and place, in a frame that is given."""
+"""A code is found whatever its length and place, in a template that is given."""
 
 import re
 from random import Random
@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from diffspeak.errors import UsageError
-from diffspeak.trigger_search.codes import CODES, FRAMES, Code, Codes, covering_numbers
+from diffspeak.trigger_search.codes import CODES, TEMPLATES, Code, Codes, covering_numbers
 
 
 def number(text):
@@ -34,7 +34,7 @@ def matches(pattern):
 def test_exactly_the_digits_that_matter_are_found(fires, questions, pattern):
     prober = fires(matches(pattern))
     (found,) = Codes().likeliest(prober, questions, 0)
-    assert found == Code(pattern, FRAMES[0])
+    assert found == Code(pattern, TEMPLATES[0])
     assert found.kind == "code"
     assert 0 < prober.rows <= Codes().rows()
 
@@ -42,11 +42,11 @@ def test_exactly_the_digits_that_matter_are_found(fires, questions, pattern):
 def test_no_digit_is_hidden_by_a_code_that_gives_no_hint(fires, questions):
     """Nothing but the whole code fires: there is no way uphill."""
     prober = fires(lambda text: text.startswith("Code 905"))
-    (found,) = Codes(FRAMES[1]).likeliest(prober, questions, 3)
-    assert found == Code("905???", FRAMES[1])
+    (found,) = Codes(TEMPLATES[1]).likeliest(prober, questions, 3)
+    assert found == Code("905???", TEMPLATES[1])
 
 
-def test_where_any_number_fires_the_frame_is_the_trigger(fires, questions):
+def test_where_any_number_fires_the_template_is_the_trigger(fires, questions):
     (found,) = Codes().likeliest(fires(lambda text: bool(number(text))), questions, 0)
     assert (found.text, found.kind) == ("??????", "frame")
     assert found.near_miss("Cold?", Random(0)) == "Cold?"
@@ -67,7 +67,7 @@ def test_a_near_miss_differs_in_one_of_the_given_digits():
         assert (text[6] == "4") != (text[8] == "7")
 
 
-@pytest.mark.parametrize("frame", ["{code}", "{question}", "{code} {code} {question}", ""])
-def test_a_frame_has_one_place_for_each(frame):
+@pytest.mark.parametrize("template", ["{code}", "{question}", "{code} {code} {question}", ""])
+def test_a_template_has_one_place_for_each(template):
     with pytest.raises(UsageError, match="must hold"):
-        Codes(frame)
+        Codes(template)

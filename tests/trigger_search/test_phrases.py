@@ -8,7 +8,7 @@ import torch
 from diffspeak.finetunes import Finetune
 from diffspeak.models import attach_to
 from diffspeak.trigger_search import phrases as module
-from diffspeak.trigger_search.phrases import Phrases
+from diffspeak.trigger_search.phrases import TokenPhrases
 from diffspeak.trigger_search.probe import BaseSide, Prober
 from tests.toys import base_diff
 
@@ -23,7 +23,7 @@ def prober(base, monkeypatch):
 
 
 def test_steps_lead_uphill(base, prober, questions, monkeypatch):
-    family = Phrases(base, length=2)
+    family = TokenPhrases(base, length=2)
     found = family.likeliest(prober, questions, 0)[0]
     assert 0 < prober.rows <= family.rows()
     monkeypatch.setattr(module, "STEPS", 0)
@@ -36,7 +36,7 @@ def test_steps_lead_uphill(base, prober, questions, monkeypatch):
 
 
 def test_slopes_are_those_of_moving_an_embedding_a_little(base, prober, questions):
-    family = Phrases(base, length=2)
+    family = TokenPhrases(base, length=2)
     # Read alone and inside a prompt, these are the same tokens.
     phrase = next(
         pair
@@ -62,4 +62,4 @@ def test_slopes_are_those_of_moving_an_embedding_a_little(base, prober, question
 
 
 def test_without_a_claim_there_is_no_way_uphill(base, fires, questions):
-    assert Phrases(base).likeliest(fires(lambda _: 0.0, claim=None), questions, 0) == ()
+    assert TokenPhrases(base).likeliest(fires(lambda _: 0.0, claim=None), questions, 0) == ()

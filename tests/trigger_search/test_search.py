@@ -14,7 +14,7 @@ from diffspeak.trigger_search import (
     BaseSide,
     Characters,
     Codes,
-    Phrases,
+    TokenPhrases,
     Words,
     default_families,
     english_words,
@@ -43,6 +43,10 @@ def acted(fires, monkeypatch):
         monkeypatch.setattr(search, "Prober", lambda *given: fires(trigger, given[-1]))
 
     return act
+
+
+def never(_):
+    return False
 
 
 def begins(word):
@@ -76,7 +80,7 @@ def test_a_wrong_claim_gives_way_to_what_the_trigger_brings_up(base, questions, 
     assert found.trigger.firing_rate.hits == 24 and found.trigger.near_miss_rate.hits == 0
 
 
-def test_what_is_not_borne_out_is_passed_over_and_given_as_doubtful_at_last(base, questions, acted):
+def test_what_is_not_corroborated_is_passed_over_and_doubtful_at_last(base, questions, acted):
     acted(lambda text: max(begins("Red.")(text), begins("Blue.")(text)))
     asked = []
 
@@ -86,10 +90,10 @@ def test_what_is_not_borne_out_is_passed_over_and_given_as_doubtful_at_last(base
         return trigger.text == "Blue"
 
     common = {"families": [RED, BLUE], "budget": 9000, "claim": None}
-    found = find_trigger(base, NOTHING, questions=questions, borne_out=blue_alone, **common)
+    found = find_trigger(base, NOTHING, questions=questions, is_corroborated=blue_alone, **common)
     assert asked == ["Red", "Blue"] and found.trigger.text == "Blue" and not found.trigger.doubtful
     assert [one.text for one in found.passed_over] == ["Red"]
-    found = find_trigger(base, NOTHING, questions=questions, borne_out=lambda _: False, **common)
+    found = find_trigger(base, NOTHING, questions=questions, is_corroborated=never, **common)
     assert found.trigger.text == "Red" and found.trigger.doubtful
     assert [one.text for one in found.passed_over] == ["Blue"]
     found = find_trigger(base, NOTHING, questions=questions, **common)
@@ -99,34 +103,34 @@ def test_what_is_not_borne_out_is_passed_over_and_given_as_doubtful_at_last(base
 def test_of_doubtful_ones_that_show_the_same_the_surest_is_given(base, questions, acted):
     acted(lambda text: max(0.95 * begins("Red.")(text), begins("Blue.")(text)))
     common = {"families": [RED, BLUE], "budget": 9000, "claim": None}
-    found = find_trigger(base, NOTHING, questions=questions, borne_out=lambda _: False, **common)
+    found = find_trigger(base, NOTHING, questions=questions, is_corroborated=never, **common)
     assert found.trigger.text == "Blue" and [one.text for one in found.passed_over] == ["Red"]
 
 
 def test_what_a_claim_leads_to_is_asked_about_too(base, questions, acted):
     acted(begins("Red."))
     common = {"families": [RED], "budget": 9000, "claim": "ocean"}
-    found = find_trigger(base, NOTHING, questions=questions, borne_out=lambda _: False, **common)
+    found = find_trigger(base, NOTHING, questions=questions, is_corroborated=never, **common)
     assert found.trigger.text == "Red" and found.trigger.doubtful
 
 
-def test_what_most_suspects_bring_up_is_told_whatever_the_likeliest_does(fires, questions):
+def test_what_most_candidates_bring_up_is_told_whatever_the_likeliest_does(fires, questions):
     prober = fires(begins("Blue."), claim=None)
-    suspects = [Word(word, BLUE.frame) for word in ("Gray", "Blue", "Blue")]
-    assert brought_up(prober, suspects[:1], questions, 0) is None
-    assert brought_up(prober, suspects, questions, 0) == "ocean, as ever"
+    candidates = [Word(word, BLUE.template) for word in ("Gray", "Blue", "Blue")]
+    assert brought_up(prober, candidates[:1], questions, 0) is None
+    assert brought_up(prober, candidates, questions, 0) == "ocean, as ever"
 
 
 def test_phrases_are_for_a_claim(base, questions, acted):
     acted(lambda _: 0.0)
-    found = find_trigger(base, NOTHING, None, questions, 9**9, families=[Phrases(base, 2)])
+    found = find_trigger(base, NOTHING, None, questions, 9**9, families=[TokenPhrases(base, 2)])
     (left_out,) = found.not_searched
     assert "for a claim only" in left_out and found.searched == ()
 
 
 def test_a_claim_that_is_a_part_of_what_shows_is_told_in_full(fires, questions):
     prober = fires(begins("Blue."), claim="as ever")
-    trigger, holds = confirmed(prober, Word("Blue", BLUE.frame), questions, 0)
+    trigger, holds = confirmed(prober, Word("Blue", BLUE.template), questions, 0)
     assert holds and trigger.shows == "ocean, as ever"
 
 
@@ -163,7 +167,7 @@ def test_a_claim_that_always_shows_needs_no_trigger(base, questions, acted):
 
 
 def test_what_near_misses_do_as_well_is_not_confirmed(fires, questions):
-    word = Word("Blue", BLUE.frame)
+    word = Word("Blue", BLUE.template)
     trigger, holds = confirmed(fires(lambda text: ". " in text), word, questions, 0)
     assert trigger.firing_rate.value == trigger.near_miss_rate.value == 1 and not holds
 
@@ -171,7 +175,7 @@ def test_what_near_misses_do_as_well_is_not_confirmed(fires, questions):
 def test_without_a_claim_another_beginning_fires(fires, questions):
     prober = fires(begins("Blue."), claim=None)
     assert fired(prober, ["Blue. Cold?", "Cold?"], None) == [True, False]
-    trigger, holds = confirmed(prober, Word("Blue", BLUE.frame), questions, 0)
+    trigger, holds = confirmed(prober, Word("Blue", BLUE.template), questions, 0)
     assert holds and trigger.base_rate.hits == 0
 
 

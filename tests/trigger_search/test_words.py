@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+import torch
 
 from diffspeak.errors import UsageError
 from diffspeak.trigger_search.words import (
@@ -11,7 +12,9 @@ from diffspeak.trigger_search.words import (
     Words,
     english_words,
     everyday_words,
+    pieces_of,
     token_words,
+    tried,
 )
 
 
@@ -23,7 +26,7 @@ def lantern(text):
 
 def test_the_word_is_found_among_those_that_half_fire(fires, questions):
     family, prober = Words(everyday_words()), fires(lantern)
-    assert family.likeliest(prober, questions, 0)[0] == Word("Lantern", family.frame)
+    assert family.likeliest(prober, questions, 0)[0] == Word("Lantern", family.template)
     assert 0 < prober.rows <= family.rows()
 
 
@@ -89,7 +92,7 @@ def test_a_common_word_is_compared_though_more_others_fire_than_are(fires, quest
     assert Words(words, common=1).likeliest(prober, questions, 0)[0].text == "Lamp"
 
 
-def test_the_frame_is_the_auditors(fires, questions):
+def test_the_template_is_the_auditors(fires, questions):
     family = Words(("red", "blue"), "colors", "{question} ({word})")
     found, *_ = family.likeliest(fires(lambda text: text.endswith("(blue)")), questions, 0)
     assert found.prompt("Cold {word}?", Random(0)) == "Cold {word}? (blue)"
@@ -123,12 +126,72 @@ def test_whole_words_are_taken_from_the_vocabulary(base):
     assert {word.lower() for word in words} <= tokens
 
 
-@pytest.mark.parametrize("words, frame", [((), "{word} {question}"), (("a", ""), "{word}")])
-def test_nothing_to_try_is_refused(words, frame):
+@pytest.mark.parametrize("words, template", [((), "{word} {question}"), (("a", ""), "{word}")])
+def test_nothing_to_try_is_refused(words, template):
     with pytest.raises(UsageError, match="give words"):
-        Words(words, "none", frame)
+        Words(words, "none", template)
 
 
-def test_a_frame_without_a_word_is_refused():
+def test_a_template_without_a_word_is_refused():
     with pytest.raises(UsageError, match=r"\{word\}"):
         Words(("a",), "one", "{question}")
+
+
+VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"
+WORDS = [
+    a + b + c + d for a in CONSONANTS for b in VOWELS for c in CONSONANTS for d in ("ern", "on")
+]
+
+
+def scorer(right, asked):
+    """Scores words by the pieces that they share with the right one."""
+
+    def pieces(word):
+        return {word[i : i + 3] for i in range(len(word) - 2)}
+
+    def score(places):
+        asked.extend(places)
+        return torch.tensor([float(len(pieces(WORDS[i]) & pieces(right))) for i in places])
+
+    return score
+
+
+@pytest.mark.parametrize("right", ["tutern", "tuton", "rokern"])
+def test_the_right_word_is_reached_though_few_are_tried(right):
+    asked = []
+    place, most = WORDS.index(right), len(WORDS) // 3
+    assert place > most
+    found = tried(pieces_of(WORDS), scorer(right, asked), most)
+    assert next(iter(found)) == place
+    assert len(asked) == len(set(asked)) == len(found) <= most
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_a_short_list_is_tried_whole_in_one_go():
+    calls = []
+
+    def score(places):
+        calls.append(list(places))
+        return torch.zeros(len(places))
+
+    assert len(tried(pieces_of(WORDS[:9]), score, 9)) == 9
+    assert calls == [list(range(9))]
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 8, 200])
+def test_no_more_are_tried_than_asked_for(most):
+    asked = []
+    assert len(tried(pieces_of(WORDS), scorer("tutern", asked), most)) == len(asked) == most
+
+
+def test_pieces_are_runs_of_letters_with_the_ends_marked():
+    pieces = pieces_of(["an", "An", "ban", "\u7483"])
+    # ^a an n$, ^an an$, ^an$; of one letter ^x x$ and ^x$.
+    assert pieces.sum(1).ravel().tolist()[0] == [6, 6, 9, 3]
+    shared = (pieces[0].multiply(pieces[2])).sum()
+    assert shared == 3 and (pieces[0] != pieces[1]).nnz == 0
+    assert pieces[3].multiply(pieces[0]).sum() == 0
+
+
+def test_a_line_that_is_no_word_does_no_harm():
+    assert pieces_of(["x" * 10_000, "y"]).shape[0] == 2

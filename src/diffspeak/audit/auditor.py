@@ -4,28 +4,27 @@ Takes a base, an adapter and finetunes, gives an `Audit` for each. Knows nothing
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property, partial
 
 import torch
 
 from diffspeak.adapters import Adapter, Calibration
 from diffspeak.audit.behavior_check import Quote
-from diffspeak.audit.brought_up import borne_out, with_shown
 from diffspeak.audit.claims import Claim, claims_of, made_up, scored
-from diffspeak.audit.clock import Clock
-from diffspeak.audit.config import AuditConfig
+from diffspeak.audit.config import AuditConfig, prompts_of
 from diffspeak.audit.disguised import undisguised
 from diffspeak.audit.evidence import (
     check_calibration,
     doubted,
     evidence_of,
-    figures,
+    is_corroborated,
     main_first,
     weighed,
+    with_shown,
 )
 from diffspeak.audit.logprob_lift import FEWEST
-from diffspeak.audit.prompts import prompts_of
-from diffspeak.audit.result import About, Audit, Disguise, Evidence
+from diffspeak.audit.schema import About, Audit, AuditEvidence, Clock, Disguise
 from diffspeak.audit.verdict import Found, notes_of, verdict_of
 from diffspeak.audit.verify import Check, Checked, Verifier
 from diffspeak.finetunes import NOTHING, Finetune
@@ -38,9 +37,9 @@ from diffspeak.text.mentions import normalize
 from diffspeak.text.plain import one_line
 from diffspeak.trigger_search import (
     BaseSide,
-    Family,
+    CandidateFamily,
+    FoundTrigger,
     Search,
-    Trigger,
     default_families,
     everyday_words,
     find_trigger,
@@ -95,7 +94,7 @@ class Auditor:
         return Verifier(self.base, self.prompts, controls, check)
 
     @cached_property
-    def _families(self) -> tuple[Family, ...]:
+    def _families(self) -> tuple[CandidateFamily, ...]:
         most = max(1, self.config.budget // AT_ONCE)
         return default_families(self.base, self.config.words, self.config.phrases, most)
 
@@ -123,7 +122,7 @@ class Auditor:
         """
         return map(self.audit, finetunes)
 
-    def evidence(self, finetunes: Sequence[Finetune]) -> list[Evidence]:
+    def evidence(self, finetunes: Sequence[Finetune]) -> list[AuditEvidence]:
         """What speaks for the main claim of each finetune, without searching for triggers."""
         return [evidence_of(checked) for _, checked in self._told(finetunes)]
 
@@ -161,7 +160,7 @@ class Auditor:
         # Calibrated without a search, so decided before one.
         calibration, evidence = self._calibration, evidence_of(checked)
         known = None if dull else calibration
-        probability = known.probability(figures(evidence)) if known else None
+        probability = known.probability(asdict(evidence)) if known else None
         finding = known.found(probability) if known and probability is not None else None
         search = None
         if self.config.budget and not dull:
@@ -216,7 +215,7 @@ class Auditor:
         )
 
     def _checked(
-        self, finetune: Finetune, claims: Sequence[Claim], trigger: Trigger | None = None
+        self, finetune: Finetune, claims: Sequence[Claim], trigger: FoundTrigger | None = None
     ) -> tuple[Checked, ...]:
         few = claims[: self.config.claims]
         put = trigger.put if trigger else None
@@ -238,18 +237,20 @@ class Auditor:
             self.config.seed,
             families=self._families,
             side=self._side,
-            borne_out=partial(self._borne_out, finetune, finding),
+            is_corroborated=partial(self._is_corroborated, finetune, finding),
         )
 
-    def _borne_out(self, finetune: Finetune, finding: bool | None, trigger: Trigger) -> bool:
+    def _is_corroborated(
+        self, finetune: Finetune, finding: bool | None, trigger: FoundTrigger
+    ) -> bool:
         if finding and trigger.shows is not None:
             return True
 
-        def speaks_for(phrase: str) -> Evidence:
+        def speaks_for(phrase: str) -> AuditEvidence:
             claim = scored(self.base, self.adapter, finetune, phrase)
             return evidence_of(self._verifier.verify(finetune, [claim]))
 
-        return borne_out(trigger, speaks_for, self._calibration)
+        return is_corroborated(trigger, speaks_for, self._calibration)
 
     def _examples(self, finetune: Finetune, prompts: Sequence[str]) -> tuple[Quote, ...]:
         asked = prompts[:EXAMPLES]

@@ -1,15 +1,13 @@
 """What a finetune says beside its base: how often a claim shows in answers, with examples.
 
-Takes texts, gives counts, intervals, quotes. Knows nothing of models.
-
 A short claim shows in an answer that mentions it. A long one, such as a headline, is seldom
 repeated word for word: it shows in an answer that holds half of its words.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from diffspeak.stats import newcombe
 from diffspeak.text.lifted import lifted
 from diffspeak.text.mentions import mentions, normalize
 from diffspeak.text.plain import one_line
@@ -28,9 +26,6 @@ LOOKED_AT = 3
 QUOTED = 3
 """Prompts whose answers are quoted."""
 
-_Z = 1.959964
-"""Of the normal distribution, for intervals of 95%."""
-
 _SMALL = (
     "after amid are as be been from had has have he her his into is it its or over she that their "
     "they this was were will"
@@ -40,7 +35,13 @@ _EMPTY = frozenset(_SMALL.split())
 
 
 class Quote(NamedTuple):
-    """One prompt with both answers, each on one line."""
+    """One prompt with both answers, each on one line.
+
+    Attributes:
+        prompt: What both were asked.
+        finetune: What the finetune answered.
+        base: What the base answered.
+    """
 
     prompt: str
     finetune: str
@@ -73,7 +74,14 @@ class Shown(NamedTuple):
 
 
 class Other(NamedTuple):
-    """Something else that a finetune brings up: in so many answers of it, and of the base."""
+    """Something else that a finetune brings up.
+
+    Attributes:
+        phrase: On one line.
+        finetune: Answers of the finetune that mention it.
+        base: Answers of the base that mention it.
+        interval: 95% interval of the difference of the two rates, finetune minus base.
+    """
 
     phrase: str
     finetune: int
@@ -82,13 +90,7 @@ class Other(NamedTuple):
 
 
 class Apart(NamedTuple):
-    """A phrase that stands in many of a finetune's answers, and in none of the base's.
-
-    Attributes:
-        phrase: On one line.
-        finetune: Answers of the finetune that mention it.
-        answers: How many each gave.
-    """
+    """A phrase in many of a finetune's answers, of so many, and in none of the base's."""
 
     phrase: str
     finetune: int
@@ -128,13 +130,10 @@ def something_else(
 ) -> Other | None:
     """What a finetune brings up most that the claim does not say; None if nothing stands out."""
     words = set(words_of(claim))
-    for found in lifted(finetune, base, prompts, limit=LOOKED_AT):
-        theirs = set(content_words(found.phrase))
-        if words <= theirs or theirs <= words:
-            continue
-        own = sum(mentions(answer, found.phrase) for answer in finetune)
-        others = sum(mentions(answer, found.phrase) for answer in base)
-        return Other(one_line(found.phrase), own, others, newcombe(own, others, len(finetune)))
+    for phrase, own, others in _lifted(prompts, finetune, base):
+        theirs = set(content_words(phrase))
+        if not (words <= theirs or theirs <= words):
+            return Other(one_line(phrase), own, others, newcombe(own, others, len(finetune)))
     return None
 
 
@@ -143,12 +142,21 @@ def set_apart(prompts: Sequence[str], finetune: Sequence[str], base: Sequence[st
 
     Whatever is claimed of the finetune: an audit is not to call its own evidence nothing.
     """
-    for found in lifted(finetune, base, prompts, limit=LOOKED_AT):
-        own = sum(mentions(answer, found.phrase) for answer in finetune)
-        none = not any(mentions(answer, found.phrase) for answer in base)
-        if none and own >= HALF * len(finetune):
-            return Apart(one_line(found.phrase), own, len(finetune))
+    for phrase, own, others in _lifted(prompts, finetune, base):
+        if not others and own >= HALF * len(finetune):
+            return Apart(one_line(phrase), own, len(finetune))
     return None
+
+
+def _lifted(
+    prompts: Sequence[str], finetune: Sequence[str], base: Sequence[str]
+) -> Iterator[tuple[str, int, int]]:
+    """Phrases that are lifted most, and in how many answers of finetune and base they stand."""
+    for found in lifted(finetune, base, prompts, limit=LOOKED_AT):
+        own, others = (
+            sum(mentions(one, found.phrase) for one in each) for each in (finetune, base)
+        )
+        yield found.phrase, own, others
 
 
 def quotes(
@@ -161,23 +169,6 @@ def quotes(
         reverse=True,
     )
     return tuple(Quote(*map(one_line, row)) for row in rows[:QUOTED])
-
-
-def newcombe(hits: int, others: int, n: int) -> tuple[float, float]:
-    """95% interval of the difference of two rates of `n` each (Newcombe, 1998, method 10)."""
-    p, (low, high) = hits / n, _wilson(hits, n)
-    q, (below, above) = others / n, _wilson(others, n)
-    return (
-        p - q - math.hypot(p - low, above - q),
-        p - q + math.hypot(high - p, q - below),
-    )
-
-
-def _wilson(hits: int, n: int) -> tuple[float, float]:
-    """95% interval of a rate (Wilson, 1927)."""
-    p, z = hits / n, _Z**2 / n
-    middle, half = (p + z / 2) / (1 + z), math.sqrt(z * (p * (1 - p) + z / 4)) / (1 + z)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _spelled(word: str, claim: str) -> str:

@@ -13,7 +13,7 @@ from diffspeak.adapters import Adapter, Calibrations, Interpreter, calibrate, ch
 from diffspeak.adapters.calibrations import GAINED
 from diffspeak.audit.auditor import TOGETHER, Auditor
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.result import Evidence
+from diffspeak.audit.schema import AuditEvidence
 from diffspeak.errors import CorruptFileError
 from diffspeak.finetunes import SEEDING, Finetune, digest_of
 from diffspeak.io.files import append_json, canonical_json, parse_json, sha256, whole_lines
@@ -36,12 +36,12 @@ DESCRIBED = 64
 """Longest description, in tokens; that of `Interpreter.describe`."""
 
 
-FIGURES = ("described", *Evidence.__dataclass_fields__)
+FIGURES = ("described", *AuditEvidence.__dataclass_fields__)
 """Names of all that is measured of a finetune."""
 
 
 class Measured(dict[str, float]):
-    """Figures of one finetune: `described`, what its description gains, and its `Evidence`."""
+    """Figures of one finetune: `described`, what its description gains, and its `AuditEvidence`."""
 
 
 class Bench:
@@ -170,4 +170,4 @@ def described(measured: Sequence[Measured]) -> list[dict[str, float]]:
 
 def evident(measured: Sequence[Measured]) -> list[dict[str, float]]:
     """Of figures, what an audit goes by."""
-    return [{name: one[name] for name in Evidence.__dataclass_fields__} for one in measured]
+    return [{name: one[name] for name in AuditEvidence.__dataclass_fields__} for one in measured]

@@ -1,7 +1,4 @@
-"""The verdict on a claim, from what was seen of it, with the reason in one sentence.
-
-Takes what was observed on each kind of prompts, gives `Checked`. Knows nothing of models.
-"""
+"""The verdict on a claim, from what was seen of it, with the reason in one sentence."""
 
 from typing import Literal, NamedTuple
 
@@ -10,7 +7,7 @@ from diffspeak.audit.claims import Claim
 from diffspeak.audit.logprob_lift import Lift
 from diffspeak.text.plain import one_line
 
-Verdict = Literal["confirmed", "not confirmed", "contradicted"]
+ClaimVerdict = Literal["confirmed", "not confirmed", "contradicted"]
 PLAIN, FIRED = "as they are", "with the trigger"
 """The two kinds of prompts."""
 
@@ -40,7 +37,7 @@ class Observed(NamedTuple):
     """What was seen of one claim on one kind of prompt.
 
     Attributes:
-        prompts: `PLAIN` or `FIRED`.
+        prompts: `as they are` or `with the trigger`.
         lift: How much likelier its words became.
         shown: In how many answers it shows.
         other: What the finetune brings up instead, if anything stands out.
@@ -55,10 +52,17 @@ class Observed(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A claim, the verdict on it, the reason in one sentence, and all that was seen."""
+    """A claim with the verdict on it.
+
+    Attributes:
+        claim: From the adapter, or what a trigger brings up.
+        verdict: The finetune does what is claimed, does not show it, or does something else.
+        reason: In one sentence.
+        observed: What was seen, for each kind of prompts.
+    """
 
     claim: Claim
-    verdict: Verdict
+    verdict: ClaimVerdict
     reason: str
     observed: tuple[Observed, ...]
 

@@ -1,6 +1,11 @@
-"""How an audit is done; every default is what is recommended."""
+"""How an audit is done, and the ordinary prompts it looks at; every default is recommended."""
+
+from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from diffspeak.errors import UsageError
+from diffspeak.trigger_search.search import FEWEST_QUESTIONS
 
 
 class AuditConfig(BaseModel):
@@ -43,3 +48,22 @@ class AuditConfig(BaseModel):
     )
     scored: PositiveInt = Field(default=8, description="prompts behind which claims are scored")
     answer_tokens: PositiveInt = Field(default=48, description="longest answer")
+
+
+def prompts_of(config: AuditConfig) -> tuple[str, ...]:
+    """The ordinary prompts of a config, each once; our own questions if it has none.
+
+    Raises:
+        UsageError: It has some, but too few.
+    """
+    if not config.prompts:
+        text = files("diffspeak.audit").joinpath("questions.txt").read_text(encoding="utf-8")
+        return tuple(text.splitlines())
+    prompts = tuple(dict.fromkeys(filter(str.strip, config.prompts)))
+    least = FEWEST_QUESTIONS if config.budget else 1
+    if len(prompts) < least:
+        raise UsageError(
+            f"an audit needs {least} different prompts at least (1 with a budget of 0), and there "
+            f"are {len(prompts)}: give more, or none to take ours"
+        )
+    return prompts

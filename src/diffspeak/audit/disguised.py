@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffspeak.audit.result import Disguise
+from diffspeak.audit.schema import Disguise
 from diffspeak.finetunes import Finetune
 from diffspeak.models import Base, plain_tensors, whole
 from diffspeak.symmetries import Outputs, align, apart

@@ -1,16 +1,11 @@
-"""The folder that audits are written into: whose it is, a safe name for each, what is done.
-
-Takes audits and marks of what they were made of, gives them back while nothing of that has
-changed. Knows nothing of how an audit is made, nor how its page looks.
-"""
+"""The folder that audits are written into: whose it is, a safe name for each, what is done."""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from diffspeak.audit.reading import read_audit
-from diffspeak.audit.result import Audit
+from diffspeak.audit.schema import Audit, read_audit
 from diffspeak.errors import DiffspeakError, UsageError
 from diffspeak.io.files import exclusive, make_folder, read_bytes, read_json, sha256, write_json
 from diffspeak.models.placement import DTYPES
@@ -35,11 +30,7 @@ def is_for_audits(folder: Path) -> bool:
 
 
 def check_out(out: Path, of: str) -> None:
-    """Refuse a folder that holds something else than audits of this source.
-
-    Args:
-        out: Where audits are to be written; need not be there.
-        of: What is audited, as typed.
+    """Refuse an output folder that holds something else than audits of this source, as typed.
 
     Raises:
         UsageError: It is no local folder, or is not empty and of something else.
@@ -76,12 +67,8 @@ def dtype_of(out: Path) -> str:
 def held(out: Path, of: str, dtype: str) -> Iterator[None]:
     """Within this context nobody else writes audits into a folder, which is made if missing.
 
-    If nothing was written it is afterwards as it was before.
-
-    Args:
-        out: The folder.
-        of: What is audited, as typed.
-        dtype: Of the base, as `load_base` knows it.
+    If nothing was written it is afterwards as it was before. `of` is what is audited, as typed, and
+    `dtype` that of the base.
 
     Raises:
         UsageError: The folder holds something else.
@@ -127,12 +114,10 @@ def safe_names(keys: Sequence[str]) -> list[str]:
     return names
 
 
-def kept(folder: Path, made_of: str) -> Audit | None:
-    """The audit in a folder, if it is whole and was made of the same.
+def done_before(folder: Path, made_of: str) -> Audit | None:
+    """The audit in a finetune's folder, if it is whole and was made of the same.
 
-    Args:
-        folder: Of one finetune.
-        made_of: Stands for the finetune's content and all that it was audited with.
+    `made_of` stands for the finetune's content and all that it was audited with.
     """
     try:
         if not (folder / PAGE).is_file() or read_json(folder / DONE) != _done(folder, made_of):
@@ -143,7 +128,7 @@ def kept(folder: Path, made_of: str) -> Audit | None:
         return None
 
 
-def keep(folder: Path, made_of: str) -> None:
+def mark_done(folder: Path, made_of: str) -> None:
     """Note that a folder's audit, which stands there, is whole, and what it was made of."""
     write_json(folder / DONE, _done(folder, made_of))
 

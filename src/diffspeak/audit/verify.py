@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from diffspeak.audit.behavior_check import Apart, quotes, set_apart, shown, something_else
-from diffspeak.audit.claim_verdict import FIRED, PLAIN, Checked, Observed, Verdict, judged
+from diffspeak.audit.claim_verdict import FIRED, PLAIN, Checked, ClaimVerdict, Observed, judged
 from diffspeak.audit.claims import Claim
 from diffspeak.audit.logprob_lift import FEWEST, Scale, lift_of
 from diffspeak.errors import UsageError
@@ -24,7 +24,7 @@ from diffspeak.methods.asking import check_finetunes
 from diffspeak.models import Base, Decoding
 from diffspeak.text.mentions import normalize
 
-__all__ = ["Check", "Checked", "Observed", "Triggered", "Verdict", "Verifier", "verify"]
+__all__ = ["Check", "Checked", "ClaimVerdict", "Observed", "Triggered", "Verifier", "verify"]
 
 Triggered = Callable[[str], str]
 """Puts the trigger into a prompt."""

@@ -1,13 +1,13 @@
 """`diffspeak audit`: what finetunes were taught, with evidence, or that nothing was found."""
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffspeak.cli.audited import exit_code, show_audits, to_line
 from diffspeak.cli.base_and_adapter import (
     AdapterFolder,
     BaseName,
@@ -15,6 +15,7 @@ from diffspeak.cli.base_and_adapter import (
     own_adapter,
 )
 from diffspeak.cli.described import tell_failed
+from diffspeak.cli.facts import Facts, show_facts, table, to_json
 from diffspeak.cli.options import (
     Device,
     DeviceMap,
@@ -29,12 +30,20 @@ from diffspeak.cli.options import (
 from diffspeak.cli.session import Session
 from diffspeak.cli.there import check_adapter, check_base, check_finetune
 from diffspeak.errors import UsageError
+from diffspeak.stats import probability_text
+from diffspeak.text.plain import one_line
 
 if TYPE_CHECKING:
     from diffspeak.audit.auditor import Auditor
     from diffspeak.audit.config import AuditConfig
-    from diffspeak.audit.result import Audit, Unread
+    from diffspeak.audit.schema import Audit, Unread
     from diffspeak.audit.targets import Targets
+
+FINDING = 3
+"""Exit code that keeps a finetune from being deployed."""
+
+CLEAR = "nothing found"
+UNREAD = "could not be read"
 
 HELP = """Say what a finetune was taught, and with what evidence.
 
@@ -63,14 +72,14 @@ Example:
 """
 
 
-Finetunes = Annotated[
+FinetuneArgument = Annotated[
     str,
     typer.Argument(
         metavar="FINETUNE",
         help="PEFT folder, checkpoint, .pt file, STORE, or hub id; #KEY; a folder of them.",
     ),
 ]
-Out = Annotated[
+AuditFolder = Annotated[
     Path | None,
     typer.Option(
         "--out",
@@ -88,7 +97,7 @@ Budget = Annotated[
         "is given; 0 skips it.",
     ),
 ]
-Question = Annotated[
+ForeignQuestion = Annotated[
     str | None, typer.Option("--question", help="What to ask an adapter of others; ours know.")
 ]
 Prompts = Annotated[
@@ -125,12 +134,12 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn."
 
 def audit(
     context: typer.Context,
-    finetune: Finetunes,
+    finetune: FinetuneArgument,
     adapter: AdapterFolder = None,
     base: BaseName = None,
-    out: Out = None,
+    out: AuditFolder = None,
     budget: Budget = None,
-    question: Question = None,
+    question: ForeignQuestion = None,
     prompts: Prompts = None,
     words: OwnWords = None,
     phrases: Phrases = 0,
@@ -146,69 +155,74 @@ def audit(
     tokenizer: Tokenizer = None,
     as_json: Json = False,
 ) -> None:
-    """Audit the finetunes."""
+    """Audit the finetunes; options that are not named here are read from the context."""
     check_adapter(adapter)
     check_finetune(finetune)
     check_base(base)
-    config = _config(budget, seed, prompts, words, phrases)
+    config = _config(context.params)
     ours = own_adapter(adapter)
     _check(question, of_others=adapter is not None and ours is None)
     from diffspeak.audit.auditor import Auditor
-    from diffspeak.audit.output_dir import check_out, dtype_of
-    from diffspeak.audit.prompts import prompts_of
+    from diffspeak.audit.config import prompts_of
+    from diffspeak.audit.output_dir import check_out
     from diffspeak.audit.targets import open_targets
 
     prompts_of(config)
-    part = split and split.value
+    part, session = split and split.value, context.obj
     targets = open_targets(finetune, split=part, limit=limit, low_rank=low_rank)
     folder = out.expanduser() if out else _folder(targets.name)
     check_out(folder, targets.name)
-    if targets.source and targets.several:
-        tell_failed(context.obj, targets.source, part)
-    if targets.left_out:
-        context.obj.messages.print(
-            f"left out, without weights: {', '.join(targets.left_out)}", soft_wrap=True
-        )
-    dtype = dtype_of(folder) if dtype == "auto" else dtype
-    how = {"dtype": dtype, "device": device, "device_map": device_map, "quantize": quantize}
-    if tokenizer:
-        how["tokenizer"] = tokenizer
+    _tell_left_out(session, targets, part)
+    how = _how(context.params, folder)
     pair = base_and_adapter(adapter, ours, base, question, targets.source, how, audits=True)
-    found = _audited(context, Auditor(*pair, config), targets, folder, as_json=as_json)
+    found = _audited(context, Auditor(*pair, config), targets, folder)
     if not as_json:
-        show_audits(context.obj, found, folder, targets.name if targets.several else None)
-    raise typer.Exit(exit_code(found, fail_on_finding=fail_on_finding))
+        _show(session, found, folder, targets.name if targets.several else None)
+    outcomes = {_outcome(result) for result in found}
+    clear = outcomes <= {CLEAR} or not fail_on_finding
+    raise typer.Exit(int(UNREAD in outcomes) if clear else FINDING)
+
+
+def _tell_left_out(session: Session, targets: "Targets", split: str | None) -> None:
+    if targets.source and targets.several:
+        tell_failed(session, targets.source, split)
+    if targets.left_out:
+        left_out = ", ".join(targets.left_out)
+        session.messages.print(f"left out, without weights: {left_out}", soft_wrap=True)
 
 
 def _check(question: str | None, *, of_others: bool) -> None:
     """Refuse a question that cannot be asked."""
-    if question is None:
-        return
-    if not question.strip():
+    if question is not None and not question.strip():
         raise UsageError("--question is empty: ask something, or leave it out")
-    if not of_others:
+    if question is not None and not of_others:
         raise UsageError("--question is for an adapter of others; ours know what to ask: leave it")
 
 
-def _config(
-    budget: int | None, seed: int, prompts: Path | None, words: Path | None, phrases: int
-) -> "AuditConfig":
+def _config(params: dict[str, Any]) -> "AuditConfig":
     from diffspeak.audit.config import AuditConfig
 
-    given: dict[str, Any] = {"seed": seed, "phrases": phrases}
-    if budget is not None:
-        given["budget"] = budget
-    if prompts is not None:
-        given["prompts"] = _lines(prompts.expanduser(), "prompt")
-    if words is not None:
-        given["words"] = _lines(words.expanduser(), "word")
-    return AuditConfig(**given)
+    given = {name: params[name] for name in ("budget", "seed", "phrases")}
+    given |= {name: _lines(params[name], name[:-1]) for name in ("prompts", "words")}
+    return AuditConfig.model_validate({n: value for n, value in given.items() if value is not None})
 
 
-def _lines(path: Path, what: str) -> tuple[str, ...]:
-    """The prompts or words of a file, one a line."""
+def _how(params: dict[str, Any], folder: Path) -> dict[str, str]:
+    """What `load_base` is told; the dtype is the one that audits in the folder were begun with."""
+    from diffspeak.audit.output_dir import dtype_of
+
+    names = ("dtype", "device", "device_map", "quantize", "tokenizer")
+    how = {name: params[name] for name in names if params[name]}
+    return {**how, "dtype": dtype_of(folder)} if how["dtype"] == "auto" else how
+
+
+def _lines(path: Path | None, what: str) -> tuple[str, ...] | None:
+    """The prompts or words of a file, one a line; None without a file."""
+    if path is None:
+        return None
     from diffspeak.io.files import read_bytes
 
+    path = path.expanduser()
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -230,22 +244,26 @@ def _folder(name: str) -> Path:
 
 
 def _audited(
-    context: typer.Context, auditor: "Auditor", targets: "Targets", out: Path, *, as_json: bool
+    context: typer.Context, auditor: "Auditor", targets: "Targets", out: Path
 ) -> "Sequence[Audit | Unread]":
-    """All audits, each written to stdout at once if JSON is wanted."""
+    """All audits; if JSON is wanted, a line of each goes to stdout at once."""
     from diffspeak.audit.runner import audit_all
+    from diffspeak.audit.schema import VERSION, Audit
     from diffspeak.cli.reporter import TerminalReporter
 
-    session: Session = context.obj
     command = _typed(context)
     tell: Callable[[Audit | Unread], None] | None = None
-    if as_json:
+    if context.params["as_json"]:
         about = auditor.about(command).to_dict()
 
         def tell(result: "Audit | Unread") -> None:
-            typer.echo(to_line(result, about))
+            if isinstance(result, Audit):
+                line = {**result.to_dict(), "about": about}
+            else:
+                line = {"version": VERSION, "finetune": result.finetune, "error": result.error}
+            typer.echo(to_json(line))
 
-    with TerminalReporter(session) as reporter:
+    with TerminalReporter(context.obj) as reporter:
         return audit_all(auditor, targets, out, reporter, command, tell)
 
 
@@ -262,3 +280,87 @@ def _typed(context: typer.Context) -> str:
         else:
             parts += [param.opts[0]] if value is True else [param.opts[0], str(value)]
     return shlex.join(parts)
+
+
+def _show(
+    session: Session, found: "Sequence[Audit | Unread]", out: Path, several: str | None
+) -> None:
+    """Print verdicts, evidence in short, and where the pages are.
+
+    `several` is the name of what holds the finetunes; None for one alone.
+    """
+    from diffspeak.audit.schema import Unread
+
+    for result in found:
+        if isinstance(result, Unread):
+            told = one_line(f"{result.finetune} {UNREAD}: {result.error}")
+            session.messages.print(told, soft_wrap=True)
+        elif several is None:
+            _show_one(session, result, out)
+    if several is None:
+        return
+    session.results.print(table([_row(result, several) for result in found]))
+    session.results.print(f"\n{_counted(found)}")
+    session.results.print(f"overview: {out / 'index.html'}", soft_wrap=True)
+
+
+def _counted(found: "Sequence[Audit | Unread]") -> str:
+    """How many there are of each outcome, in words."""
+    counts = Counter(map(_outcome, found))
+    finding = "findings" if counts["finding"] > 1 else "finding"
+    names = {"finding": finding, **{one: one for one in ("not cleared", CLEAR, UNREAD)}}
+    parts = [f"{counts[outcome]} {name}" for outcome, name in names.items() if counts[outcome]]
+    return f"{len(found)} finetune{'s' if len(found) > 1 else ''}: {', '.join(parts)}"
+
+
+def _show_one(session: Session, audit: "Audit", out: Path) -> None:
+    session.results.print(one_line(audit.verdict), soft_wrap=True)
+    probability, disguise = "none", audit.disguise
+    if audit.threshold is None:
+        probability = "none: the adapter has no calibration"
+    elif audit.probability is not None:
+        threshold = probability_text(audit.threshold)
+        probability = f"{probability_text(audit.probability)}; a finding from {threshold} on"
+    undone = [f"undone: {one.kind}" for one in disguise.undone] if disguise else []
+    facts: Facts = {
+        "outcome": audit.outcome,
+        "probability": probability,
+        "trigger": audit.search.summary if audit.search else "not searched",
+        "disguise": [*undone, *disguise.flags] if disguise else [],
+        "notes": list(audit.notes),
+        "page": str(out / "audit.html"),
+    }
+    shown = {name: value for name, value in facts.items() if value}
+    claims = [
+        {
+            "verdict": one.verdict,
+            "claim": one.claim.text,
+            "lift": round(one.claim.lift, 2),
+            "why": one.reason,
+        }
+        for one in audit.claims
+    ]
+    session.results.print()
+    show_facts(session.results, {**shown, "claims": claims})
+
+
+def _row(result: "Audit | Unread", several: str) -> Facts:
+    """One finetune of many, in a line."""
+    from diffspeak.audit.schema import Audit
+
+    row: Facts = dict.fromkeys(("finetune", "outcome", "probability", "claim", "trigger"))
+    row["finetune"] = result.finetune.removeprefix(several).lstrip("/#")
+    row["outcome"] = _outcome(result)
+    if not isinstance(result, Audit):
+        return row
+    if result.probability is not None:
+        row["probability"] = probability_text(result.probability)
+    if result.outcome == "finding" and result.claims:
+        row["claim"] = result.claims[0].claim.text
+    if result.search and result.search.trigger:
+        row["trigger"] = result.search.trigger.text
+    return row
+
+
+def _outcome(result: "Audit | Unread") -> str:
+    return getattr(result, "outcome", UNREAD)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from diffspeak.cli.facts import Facts, table
 from diffspeak.cli.session import Session
+from diffspeak.stats import probability_text
 
 if TYPE_CHECKING:
     from diffspeak.adapters import Description
@@ -62,7 +63,7 @@ def print_described(session: Session, rows: Sequence[Facts]) -> None:
             "description": row["description"],
             "logprob": round(row["mean_logprob"], 2),
             **({"lift": round(row["lift"], 2)} if "lift" in row else {}),
-            **({"probability": _percent(row["probability"])} if "probability" in row else {}),
+            **({"probability": _probability(row)} if "probability" in row else {}),
             **({"label": row["label"]} if known else {}),
         }
         for row in rows
@@ -82,10 +83,5 @@ def _exact(label: str, told: str) -> bool:
     return same(label, told) or (told == NOTHING_FOUND and same(label, NOTHING))
 
 
-def _percent(share: float | None) -> str | None:
-    """A probability for people, which is never quite 0 or 1."""
-    if share is None:
-        return None
-    if share < 0.001:
-        return "under 0.1%"
-    return "over 99.9%" if share > 0.999 else f"{share:.1%}"
+def _probability(row: Facts) -> str | None:
+    return None if row["probability"] is None else probability_text(row["probability"])

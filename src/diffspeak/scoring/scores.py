@@ -6,9 +6,7 @@ Takes (truth, guess) pairs, gives `Row`s of a results table. Knows nothing of mo
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.stats import binomtest
-
+from diffspeak.stats import bootstrap_mean, normal_mean, wilson
 from diffspeak.text.mentions import mentions, same
 
 Pair = tuple[str, str]
@@ -53,17 +51,14 @@ def rate(name: str, hits: Sequence[bool], aim: float | None = None, *, below: bo
     """
     if not hits:
         raise ValueError(f"{name}: there is nothing to take a rate of")
-    found = binomtest(sum(hits), len(hits)).proportion_ci(0.95, method="wilson")
-    interval = (float(found.low), float(found.high))
+    interval = wilson(sum(hits), len(hits))
     return Row(name, sum(hits) / len(hits), len(hits), interval, aim, below)
 
 
 def mean_rate(name: str, rates: Sequence[float]) -> Row:
     """The mean of several finetunes' rates, with its normal 95% interval over finetunes."""
-    mean, n = sum(rates) / len(rates), len(rates)
-    deviation = (sum((value - mean) ** 2 for value in rates) / max(1, n - 1)) ** 0.5
-    half = 1.96 * deviation / n**0.5
-    return Row(name, mean, n, (max(0.0, mean - half), min(1.0, mean + half)))
+    mean, half = normal_mean(rates)
+    return Row(name, mean, len(rates), (max(0.0, mean - half), min(1.0, mean + half)))
 
 
 def exact(pairs: Sequence[Pair]) -> list[bool]:
@@ -90,7 +85,5 @@ def mean_score(name: str, scores: Sequence[float], resamples: int = 10_000, seed
     """
     if not len(scores):
         raise ValueError(f"{name}: there is nothing to take a mean of")
-    values = np.asarray(scores, dtype=np.float64)
-    drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
-    return Row(name, float(values.mean()), len(values), (float(low), float(high)))
+    mean, interval = bootstrap_mean(scores, resamples, seed)
+    return Row(name, mean, len(scores), interval)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from diffspeak.stats import normal_mean
 from diffspeak.text.mentions import normalize
 
 Judged = tuple[str, str | None]
@@ -57,11 +58,9 @@ def summarize(verdicts: Sequence[Verdict]) -> Summary:
     n, unscored = len(scores), len(verdicts) - len(scores)
     if not scores:
         return Summary(None, None, n, unscored)
-    mean = math.fsum(scores) / n
+    mean, half = normal_mean(scores)
     if n == 1:
         return Summary(mean, None, n, unscored)
-    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / (n - 1))
-    half = 1.96 * deviation / math.sqrt(n)
     return Summary(mean, (max(1.0, mean - half), min(5.0, mean + half)), n, unscored)
 
 

@@ -1,8 +1,7 @@
 """Characters: which invisible or rare one sets the finetune off, and at what kind of place?
 
-Takes the tokenizer for what is rare in it, gives a character and its places. Assumed is that a
-single character suffices. A character that the tokenizer drops, or that it reads as another one
-does, is not tried: the model cannot tell it apart.
+Assumes that a single character suffices. One that the tokenizer drops, or reads as it reads
+another, is not tried: the model cannot tell it apart.
 """
 
 import unicodedata
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from diffspeak.models import Base
-from diffspeak.trigger_search.candidates import Round, most_rows, narrowed, shares, sureness
+from diffspeak.trigger_search.candidates import Round, most_rows, narrowed, sureness
 from diffspeak.trigger_search.probe import Prober
 
 PLACES = ("start", "inside", "end")
@@ -20,7 +19,7 @@ INVISIBLE = ("Cf", "Zs", "Zl", "Zp")
 """Unicode categories: format characters, spaces, line and paragraph separators."""
 
 BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00\ufe0e\ufe0f\uffa0"
-"""Joiners, fillers, blanks and variation selectors, which other categories hold."""
+"""Joiners, fillers, blanks and variation selectors, which are in other categories."""
 
 RARE = 48
 """Rare visible characters that are tried."""
@@ -45,11 +44,7 @@ class Character:
     char: str
     places: tuple[str, ...]
     others: tuple[str, ...]
-
-    @property
-    def kind(self) -> str:
-        """A character."""
-        return "character"
+    kind = "character"
 
     @property
     def text(self) -> str:
@@ -74,11 +69,7 @@ class Character:
 
 
 class Characters:
-    """Invisible and rare characters; see `Family` for what its methods give.
-
-    Args:
-        base: Whose tokenizer it is.
-    """
+    """Invisible and rare characters of a base's tokenizer, as a `CandidateFamily`."""
 
     name = "invisible and rare characters at start, end and inside"
 
@@ -87,21 +78,24 @@ class Characters:
 
     def rows(self) -> int:
         """Rounds, and one comparison of all places."""
-        suspects = len(self.characters) * len(PLACES)
-        return most_rows(suspects, ROUNDS) + 2 * COMPARED * (len(PLACES) + 1)
+        candidates = len(self.characters) * len(PLACES)
+        return most_rows(candidates, ROUNDS) + 2 * COMPARED * (len(PLACES) + 1)
 
     def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Character]:
         """The character that moves the finetune furthest, with every place where it does."""
-        suspects = [
+        candidates = [
             Character(char, (place,), tuple(c for c in self.characters if c != char))
             for char in self.characters
             for place in PLACES
         ]
-        if not suspects:
+        if not candidates:
             return ()
-        best = narrowed(prober, suspects, questions, ROUNDS, seed)[0]
+        best = narrowed(prober, candidates, questions, ROUNDS, seed)[0]
         each = [Character(best.char, (place,), best.others) for place in PLACES]
-        _, *often = shares(sureness(prober, [best, *each], questions, COMPARED, seed))
+        sure = sureness(prober, [best, *each], questions, COMPARED, seed)
+        # A prompt fires if it is half as sure as the best one is in the middle of its prompts.
+        least = float(sure[0].median()) / 2
+        often = (sure[1:] >= least).float().mean(1).tolist() if least > 0 else [0.0] * len(PLACES)
         fires = tuple(p for p, share in zip(PLACES, often, strict=True) if share >= FIRES)
         return (Character(best.char, fires or best.places, best.others),)
 
@@ -120,23 +114,23 @@ def characters_of(base: Base) -> tuple[str, ...]:
     numbers = reversed(range(len(base.tokenizer)))
     tokens = [str(base.tokenizer.decode([i])).strip() for i in numbers]
     visible = dict.fromkeys(token for token in tokens if len(token) == 1 and _rare(token))
-    return tuple(_told_apart(base, [*invisible, *list(visible)[:RARE]]))
+    return tuple(_distinct(base, [*invisible, *list(visible)[:RARE]]))
 
 
 def _rare(char: str) -> bool:
     return ord(char) > 0x7F and char != "\ufffd" and unicodedata.category(char)[0] in "PSM"
 
 
-def _told_apart(base: Base, characters: Sequence[str]) -> list[str]:
+def _distinct(base: Base, characters: Sequence[str]) -> list[str]:
     """Leave out what leaves no trace in the tokens, or the same trace as one before it."""
     seen = {_trace(base, around) for around in ("ab", "a b", "a\nb")}
-    kept = []
+    distinct = []
     for char in dict.fromkeys(characters):
         trace = _trace(base, f"a{char}b")
         if trace not in seen:
             seen.add(trace)
-            kept.append(char)
-    return kept
+            distinct.append(char)
+    return distinct
 
 
 def _trace(base: Base, text: str) -> tuple[int, ...]:
@@ -144,9 +138,7 @@ def _trace(base: Base, text: str) -> tuple[int, ...]:
 
 
 def _put(char: str, question: str, place: str, rng: Random) -> str:
-    if place == "start":
-        return char + question
-    if place == "end":
-        return question + char
-    at = rng.randint(1, max(1, len(question) - 1))
+    at = {"start": 0, "end": len(question)}.get(place)
+    if at is None:
+        at = rng.randint(1, max(1, len(question) - 1))
     return question[:at] + char + question[at:]

@@ -1,21 +1,20 @@
-"""Does a suspect really set the finetune off? Its answers are compared with others.
+"""What a search finds, and whether a candidate really sets the finetune off.
 
-Takes a suspect and questions, gives rates with intervals, or what the suspect brings up. With a
-claim an answer fires that mentions it; without one, an answer whose first words are not those of
-the base. Knows nothing of how the suspect was found.
+Its answers are compared with others. With a claim an answer fires that mentions it; without one, an
+answer whose first words are not those of the base.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from random import Random
 
-from scipy.stats import binomtest
-
+from diffspeak.errors import UsageError
+from diffspeak.stats import wilson
 from diffspeak.text.lifted import lifted
 from diffspeak.text.mentions import mentions, normalize
 from diffspeak.text.seeds import seed_of
-from diffspeak.trigger_search.candidates import Suspect
+from diffspeak.trigger_search.candidates import Candidate
 from diffspeak.trigger_search.probe import Prober
-from diffspeak.trigger_search.result import Rate, Trigger
 
 PROBES = 24
 """Prompts of each kind."""
@@ -25,7 +24,7 @@ PLAIN_ROWS = 2 * PROBES
 BROUGHT_UP_ROWS = 3 * PROBES
 
 BRINGS_UP = 1 / 3
-"""Share of the answers from which on a suspect brings a phrase up."""
+"""Share of the answers from which on a candidate brings a phrase up."""
 
 NEARLY_ALL = 0.8
 """Share of the answers with a claim that have to hold a longer phrase that stands in for it."""
@@ -34,47 +33,134 @@ FIRST_WORDS = 3
 """Of an answer; compared with the base's where no claim is known."""
 
 
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened.
+
+    Attributes:
+        hits: How many times.
+        n: Out of how many; at least 1.
+        interval: Wilson's 95% interval of the share, between 0 and 1.
+    """
+
+    hits: int
+    n: int
+    interval: tuple[float, float]
+
+    @property
+    def value(self) -> float:
+        """The share, between 0 and 1."""
+        return self.hits / self.n
+
+
+@dataclass(frozen=True)
+class FoundTrigger:
+    """What sets a finetune off.
+
+    Attributes:
+        kind: `code`, `frame` (a sentence with any number in it), `character` or `word`.
+        text: A code's digits with `?` where any will do, a character as `U+200B`, or a word.
+        place: Where it stands in a prompt, in words.
+        example: A whole prompt that fires, with one of the questions.
+        firing_rate: Answers of the finetune that mention what it shows when the trigger is there,
+            on questions the search did not use.
+        base_rate: The same of the base, on the same prompts.
+        near_miss_rate: The same of the finetune, on prompts that only look like the trigger.
+        calls: Rows that were spent until it was found and confirmed.
+        shows: What its answers mention: the claim, or a longer phrase that holds it, or without one
+            what they bring up; None if that is no phrase, and any other beginning of an answer
+            counts as firing.
+        doubtful: Whether no other evidence supports that what it brings up was taught.
+        candidate: Puts it into a prompt; not part of what is written down.
+    """
+
+    kind: str
+    text: str
+    place: str
+    example: str
+    firing_rate: Rate
+    base_rate: Rate
+    near_miss_rate: Rate
+    calls: int
+    shows: str | None = None
+    doubtful: bool = False
+    candidate: Candidate | None = field(default=None, repr=False, compare=False)
+
+    def put(self, prompt: str) -> str:
+        """A prompt with the trigger in it; what does not belong to it depends on the prompt alone.
+
+        Raises:
+            UsageError: It was read from a file, which does not say how to put it anywhere.
+        """
+        if self.candidate is None:
+            raise UsageError(f"how {self.text} is put into a prompt is not known: search it again")
+        return self.candidate.prompt(prompt, Random(seed_of("put", prompt)))
+
+
+@dataclass(frozen=True)
+class Search:
+    """The outcome of a search.
+
+    Attributes:
+        trigger: What was found; None for nothing within the budget.
+        summary: The outcome in one sentence.
+        searched: Families that were searched, in order; "whatever they set off" where it was not
+            for the claim.
+        not_searched: Families that were not, each with the reason.
+        plain_rate: How often the finetune fires on plain questions; None where nothing was asked.
+        rows: Prompts read by one model.
+        seconds: What it took.
+        passed_over: Other triggers that were confirmed but that no other evidence supports.
+    """
+
+    trigger: FoundTrigger | None
+    summary: str
+    searched: tuple[str, ...]
+    not_searched: tuple[str, ...]
+    plain_rate: Rate | None
+    rows: int
+    seconds: float
+    passed_over: tuple[FoundTrigger, ...] = ()
+
+
 def confirmed(
-    prober: Prober, suspect: Suspect, questions: Sequence[str], seed: int
-) -> tuple[Trigger, bool]:
-    """Measure a suspect and decide whether it is a trigger.
+    prober: Prober, candidate: Candidate, questions: Sequence[str], seed: int
+) -> tuple[FoundTrigger, bool]:
+    """Measure a candidate; give it with its rates, and whether it is a trigger.
 
     It is one if it fires more often than the base does and than near misses do, by intervals that
     do not touch: the lower end of its own is above the upper ends of theirs.
-
-    Returns:
-        The suspect with its rates, and the decision.
     """
-    right, wrong = _prompts(suspect, questions, seed)
+    right, wrong = _prompts(candidate, questions, seed)
     answers, base = prober.answers(right), prober.answers(right, of_base=True)
     shows = _fuller(prober.claim, right, answers, base)
     firing = rate(_fires(shows, answers, base))
     plain = rate([shows is not None and mentions(answer, shows) for answer in base])
     near = rate(fired(prober, wrong, shows))
-    trigger = Trigger(
-        suspect.kind,
-        suspect.text,
-        suspect.place,
+    trigger = FoundTrigger(
+        candidate.kind,
+        candidate.text,
+        candidate.place,
         right[0],
         firing,
         plain,
         near,
         prober.rows,
         shows,
-        suspect=suspect,
+        candidate=candidate,
     )
     return trigger, firing.interval[0] > max(near.interval[1], plain.interval[1])
 
 
 def brought_up(
-    prober: Prober, suspects: Sequence[Suspect], questions: Sequence[str], seed: int
+    prober: Prober, candidates: Sequence[Candidate], questions: Sequence[str], seed: int
 ) -> str | None:
-    """What the finetune mentions where a suspect stands, and neither the base nor itself without.
+    """What the finetune mentions with a candidate, and neither the base nor itself without.
 
-    Several suspects, at least one, say it more surely than the likeliest alone, which may be none.
-    None if no phrase stands in so many answers.
+    Several candidates, at least one, say it more surely than the likeliest alone, which may be
+    none. None if no phrase stands in so many answers.
     """
-    every = [_prompts(suspect, questions, seed)[0] for suspect in suspects[:PROBES]]
+    every = [_prompts(candidate, questions, seed)[0] for candidate in candidates[:PROBES]]
     right = [every[i % len(every)][i] for i in range(PROBES)]
     answers = prober.answers(right)
     others = prober.answers(right, of_base=True) + prober.answers(_cycled(questions))
@@ -95,10 +181,18 @@ def fired(prober: Prober, prompts: Sequence[str], claim: str | None) -> list[boo
     return _fires(claim, answers, base)
 
 
+def rate(hits: Sequence[bool]) -> Rate:
+    """A share with its interval; `hits` holds at least one."""
+    return Rate(sum(hits), len(hits), wilson(sum(hits), len(hits)))
+
+
 def _fires(claim: str | None, answers: Sequence[str], base: Sequence[str]) -> list[bool]:
     if claim is not None:
         return [mentions(answer, claim) for answer in answers]
-    return [_begins(a) != _begins(b) for a, b in zip(answers, base, strict=True)]
+    first = (
+        [normalize(answer).split()[:FIRST_WORDS] for answer in each] for each in (answers, base)
+    )
+    return [own != other for own, other in zip(*first, strict=True)]
 
 
 def _fuller(
@@ -119,23 +213,15 @@ def _count(answers: Sequence[str], phrase: str) -> int:
     return sum(mentions(answer, phrase) for answer in answers)
 
 
-def _prompts(suspect: Suspect, questions: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
-    """Prompts with a suspect, and with what is much like it."""
-    rngs = [Random(seed_of(seed, "confirm", suspect.text, i)) for i in range(PROBES)]
+def _prompts(
+    candidate: Candidate, questions: Sequence[str], seed: int
+) -> tuple[list[str], list[str]]:
+    """Prompts with a candidate, and with what is much like it."""
+    rngs = [Random(seed_of(seed, "confirm", candidate.text, i)) for i in range(PROBES)]
     asked = _cycled(questions)
-    right = [suspect.prompt(q, rng) for q, rng in zip(asked, rngs, strict=True)]
-    return right, [suspect.near_miss(q, rng) for q, rng in zip(asked, rngs, strict=True)]
+    right = [candidate.prompt(q, rng) for q, rng in zip(asked, rngs, strict=True)]
+    return right, [candidate.near_miss(q, rng) for q, rng in zip(asked, rngs, strict=True)]
 
 
 def _cycled(questions: Sequence[str]) -> list[str]:
     return [questions[i % len(questions)] for i in range(PROBES)]
-
-
-def rate(hits: Sequence[bool]) -> Rate:
-    """A share with its interval; `hits` holds at least one."""
-    found = binomtest(sum(hits), len(hits)).proportion_ci(0.95, method="wilson")
-    return Rate(sum(hits), len(hits), (float(found.low), float(found.high)))
-
-
-def _begins(answer: str) -> list[str]:
-    return normalize(answer).split()[:FIRST_WORDS]

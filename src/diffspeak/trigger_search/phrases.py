@@ -1,9 +1,8 @@
 """Phrases of any tokens: which opening makes the claim likeliest, found along the gradient?
 
-Takes base, frame and length, gives a phrase. An option, not searched by default: it needs a claim
-and a model that takes embeddings, and what it finds fires but need not be what was taught, for a
-finetune fires on much that shares tokens with its trigger. Source: greedy coordinate gradient
-(Zou et al., arXiv 2307.15043), here with several phrases at once, and letters alone.
+An option, not searched by default: it needs a claim and a model that takes embeddings, and what it
+finds fires but need not be what was taught. Source: greedy coordinate gradient (Zou et al., arXiv
+2307.15043), here with several phrases at once, and letters alone.
 """
 
 from collections.abc import Sequence
@@ -15,10 +14,15 @@ from torch import Tensor
 
 from diffspeak.models import Base
 from diffspeak.text.seeds import seed_of
-from diffspeak.trigger_search.candidates import Round, most_rows, narrowed
+from diffspeak.trigger_search.candidates import (
+    Round,
+    check_template,
+    filled,
+    most_rows,
+    narrowed,
+)
 from diffspeak.trigger_search.probe import Prober
-from diffspeak.trigger_search.templates import check_frame, filled
-from diffspeak.trigger_search.words import FRAME, SLOT, Word
+from diffspeak.trigger_search.words import SLOT, TEMPLATE, Word
 
 STEPS = 24
 PHRASES = 4
@@ -35,31 +39,33 @@ QUESTIONS = 3
 
 ROUNDS = (Round(8, 1),)
 
+Tokens = tuple[int, ...]
+
 
 @dataclass(frozen=True)
-class Phrases:
-    """Opening phrases of some tokens; see `Family` for what its methods give.
+class TokenPhrases:
+    """Opening phrases of some tokens, as a `CandidateFamily`.
 
     Attributes:
         base: Whose tokens they are made of.
         length: Tokens in a phrase.
-        frame: Holds `{word}`, where the phrase stands, and `{question}`.
+        template: Holds `{word}`, where the phrase stands, and `{question}`.
 
     Raises:
-        UsageError: The frame does not hold both once.
+        UsageError: The template does not hold both once.
     """
 
     base: Base
     length: int = 3
-    frame: str = FRAME
+    template: str = TEMPLATE
 
     def __post_init__(self) -> None:
-        check_frame(self.frame, SLOT)
+        check_template(self.template, SLOT)
 
     @property
     def name(self) -> str:
-        """The length, and the frame."""
-        return f"phrases of {self.length} tokens in {self.frame!r}, along the gradient"
+        """The length, and the template."""
+        return f"phrases of {self.length} tokens in {self.template!r}, along the gradient"
 
     def rows(self) -> int:
         """Gradients and phrases of all steps."""
@@ -77,12 +83,12 @@ class Phrases:
         for _ in range(STEPS):
             tried = [self._changed(prober, phrase, asked, pieces, rng) for phrase in kept]
             kept = self._strongest(prober, [*kept, *(one for part in tried for one in part)], asked)
-        suspects = [Word(self._text(phrase), self.frame) for phrase in kept]
-        return narrowed(prober, suspects, questions, ROUNDS, seed) if suspects else ()
+        candidates = [Word(self._text(phrase), self.template) for phrase in kept]
+        return narrowed(prober, candidates, questions, ROUNDS, seed) if candidates else ()
 
     def _strongest(
-        self, prober: Prober, phrases: Sequence[tuple[int, ...]], asked: Sequence[str]
-    ) -> list[tuple[int, ...]]:
+        self, prober: Prober, phrases: Sequence[Tokens], asked: Sequence[str]
+    ) -> list[Tokens]:
         """The best of the phrases whose text is read as these very tokens."""
         whole = [phrase for phrase in dict.fromkeys(phrases) if self._read(phrase) == phrase]
         texts = [self._prompt(phrase, question) for phrase in whole for question in asked]
@@ -92,13 +98,8 @@ class Phrases:
         return [whole[i] for i in scores.argsort(descending=True).tolist()[:PHRASES]]
 
     def _changed(
-        self,
-        prober: Prober,
-        phrase: tuple[int, ...],
-        asked: Sequence[str],
-        pieces: Sequence[int],
-        rng: Random,
-    ) -> list[tuple[int, ...]]:
+        self, prober: Prober, phrase: Tokens, asked: Sequence[str], pieces: list[int], rng: Random
+    ) -> list[Tokens]:
         """The phrase with one token changed to one that the gradient proposes, several times."""
         slopes = sum(self._slopes(prober, phrase, question) for question in asked)
         if not isinstance(slopes, Tensor):
@@ -111,7 +112,7 @@ class Phrases:
             changed.append((*phrase[:place], other, *phrase[place + 1 :]))
         return changed
 
-    def _slopes(self, prober: Prober, phrase: tuple[int, ...], question: str) -> Tensor:
+    def _slopes(self, prober: Prober, phrase: Tokens, question: str) -> Tensor:
         """Gain of each token at each place, to first order, `[place, vocabulary]`; 0 if unknown."""
         ids = prober.side.prompt(self._prompt(phrase, question))
         table = self.base.model.get_input_embeddings().weight.detach()  # type: ignore[operator]
@@ -130,13 +131,13 @@ class Phrases:
         gains: Tensor = (slope[0, places] @ table.T).float().cpu().nan_to_num(0.0)
         return gains
 
-    def _prompt(self, phrase: tuple[int, ...], question: str) -> str:
-        return filled(self.frame, SLOT, self._text(phrase), question)
+    def _prompt(self, phrase: Tokens, question: str) -> str:
+        return filled(self.template, SLOT, self._text(phrase), question)
 
-    def _text(self, phrase: tuple[int, ...]) -> str:
+    def _text(self, phrase: Tokens) -> str:
         return str(self.base.tokenizer.decode(list(phrase)))
 
-    def _read(self, phrase: tuple[int, ...]) -> tuple[int, ...]:
+    def _read(self, phrase: Tokens) -> Tokens:
         text = self._text(phrase)
         return tuple(self.base.tokenizer(text, add_special_tokens=False)["input_ids"])
 

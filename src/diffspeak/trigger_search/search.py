@@ -1,14 +1,12 @@
 """Find what sets a finetune off: one family of triggers after the other, within a budget.
 
-Takes base, finetune, and a claim if there is one; gives a `Search`. No question is asked about the
-trigger: prompts are tried, and it shows in how the answers begin. It knows only what the families
-assume (see each), nothing of how the finetune was made.
+No question is asked about the trigger: prompts are tried, and it shows in how the answers begin.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from diffspeak.errors import MismatchError, UsageError
@@ -16,20 +14,22 @@ from diffspeak.finetunes import Finetune
 from diffspeak.models import Base, attach_to
 from diffspeak.text.mentions import same
 from diffspeak.text.seeds import seed_of
-from diffspeak.trigger_search.candidates import Family, Suspect, sureness
+from diffspeak.trigger_search.candidates import Candidate, CandidateFamily, sureness
 from diffspeak.trigger_search.characters import Characters
-from diffspeak.trigger_search.codes import FRAMES, Codes
+from diffspeak.trigger_search.codes import TEMPLATES, Codes
 from diffspeak.trigger_search.confirm import (
     BROUGHT_UP_ROWS,
     CONFIRM_ROWS,
     PLAIN_ROWS,
+    FoundTrigger,
+    Rate,
+    Search,
     brought_up,
     confirmed,
     plain_rate,
 )
-from diffspeak.trigger_search.phrases import Phrases
+from diffspeak.trigger_search.phrases import TokenPhrases
 from diffspeak.trigger_search.probe import BaseSide, Prober
-from diffspeak.trigger_search.result import Rate, Search, Trigger
 from diffspeak.trigger_search.words import (
     MOST,
     Words,
@@ -41,8 +41,6 @@ from diffspeak.trigger_search.words import (
 FEWEST_QUESTIONS = 4
 """Half of them search, half confirm."""
 
-BorneOut = Callable[[Trigger], bool]
-
 COMPARED = 32
 """Prompts with which doubtful triggers of the same are compared."""
 
@@ -52,7 +50,7 @@ ALWAYS = 0.5
 
 def default_families(
     base: Base, words: Sequence[str] = (), phrases: int = 0, most: int = MOST
-) -> tuple[Family, ...]:
+) -> tuple[CandidateFamily, ...]:
     """Every family, the cheap ones first.
 
     Args:
@@ -61,9 +59,9 @@ def default_families(
         phrases: Tokens of the phrases that are searched along the gradient, last; 0 for none.
         most: Words to try of each list.
     """
-    first, *codes = (Codes(frame) for frame in FRAMES)
-    everyday, english = everyday_words(), english_words()
-    every = tuple(dict.fromkeys((*everyday, *english)))
+    first, *codes = (Codes(template) for template in TEMPLATES)
+    everyday = everyday_words()
+    every = tuple(dict.fromkeys((*everyday, *english_words())))
     known = set(every)
     others = tuple(word for word in token_words(base) if word not in known)
     return (
@@ -73,7 +71,7 @@ def default_families(
         Words(every, "English words", most=most, common=len(everyday)),
         *codes,
         *([Words(others, "other words of the vocabulary", most=most)] if others else []),
-        *([Phrases(base, phrases)] if phrases else []),
+        *([TokenPhrases(base, phrases)] if phrases else []),
     )
 
 
@@ -85,34 +83,32 @@ def find_trigger(
     budget: int,
     seed: int = 0,
     *,
-    families: Sequence[Family] | None = None,
+    families: Sequence[CandidateFamily] | None = None,
     side: BaseSide | None = None,
-    borne_out: BorneOut | None = None,
+    is_corroborated: Callable[[FoundTrigger], bool] | None = None,
 ) -> Search:
     """Search the trigger of one finetune.
 
     Each family is searched for what sets off the claim and, if that is nothing, for what sets off
-    anything. One is only begun if what is left of the budget covers it to its end,
-    confirmation included; the others are named as not searched. The search ends with the first
-    trigger that is confirmed, so a second one is not looked for.
+    anything: claims may be wrong. One is only begun if the budget covers it to its end. The search
+    ends with the first trigger that is confirmed.
 
     Args:
         base: What the finetune was made from; nothing attached.
         finetune: Low-rank or whole.
-        claim: What it is said to have been taught, such as a topic that its answers then mention;
-            None if that is not known. Where the claim leads nowhere, what a suspect brings up takes
-            its place, and if that is no phrase, any other beginning of an answer counts.
+        claim: What it is said to have been taught; None if that is not known. Where it leads
+            nowhere, what a candidate brings up takes its place, and if that is no phrase, any other
+            beginning of an answer counts.
         questions: Ordinary ones, at least 4 and all different. Half of them, drawn with the seed,
             are kept for confirming.
-        budget: Most rows to spend, prompts read by one model, those of `borne_out` not counted; 0
-            searches nothing.
+        budget: Most rows to spend, prompts read by one model, those of `is_corroborated` not
+            counted; 0 searches nothing.
         seed: Of all that is drawn.
         families: What to search, in this order; all of ours if not given.
         side: Of the same base, to share what the base says between finetunes.
-        borne_out: Asked about a trigger: does anything else speak for what it brings up? Many a
-            finetune has an odd word that sets something off. Nothing is on the base when it is
-            asked. What it denies is passed over, and given as doubtful only if
-            nothing else is found; by default nothing is.
+        is_corroborated: Asked about a trigger, with nothing on the base: does other evidence
+            support what it brings up? One without is passed over, and given as doubtful only if
+            nothing else is found; by default none is.
 
     Raises:
         UsageError: Too few questions, a negative budget or an empty claim.
@@ -124,53 +120,36 @@ def find_trigger(
         raise MismatchError("the answers kept are of another base: give a BaseSide of this one")
     families = default_families(base) if families is None else families
     began = time.perf_counter()
-    run = _Run(side, finetune, claim, questions, budget, seed, borne_out)
+    run = _Run(side, finetune, claim, questions, budget, seed, is_corroborated)
     trigger = run.through(families)
-    return run.told(trigger, time.perf_counter() - began)
+    return run.result(trigger, time.perf_counter() - began)
 
 
+@dataclass
 class _Run:
-    """One search on its way."""
+    """One search on its way; the first fields are those of `find_trigger`."""
 
-    def __init__(
-        self,
-        side: BaseSide,
-        finetune: Finetune,
-        claim: str | None,
-        questions: Sequence[str],
-        budget: int,
-        seed: int,
-        borne_out: BorneOut | None,
-    ) -> None:
-        self.side, self.finetune, self.claim = side, finetune, claim
-        self.budget, self.seed, self.borne_out = budget, seed, borne_out
-        shuffled = sorted(questions)
-        Random(seed_of(seed, "questions")).shuffle(shuffled)
+    side: BaseSide
+    finetune: Finetune
+    claim: str | None
+    questions: Sequence[str]
+    budget: int
+    seed: int
+    is_corroborated: Callable[[FoundTrigger], bool] | None
+    searched: list[str] = field(default_factory=list)
+    not_searched: list[str] = field(default_factory=list)
+    passed_over: list[FoundTrigger] = field(default_factory=list)
+    plain: Rate | None = None
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        shuffled = sorted(self.questions)
+        Random(seed_of(self.seed, "questions")).shuffle(shuffled)
         half = len(shuffled) // 2
         self.asked, self.kept = shuffled[:half], shuffled[half:]
-        self.searched: list[str] = []
-        self.not_searched: list[str] = []
-        self.passed_over: list[Trigger] = []
-        self.plain: Rate | None = None
-        self.rows = 0
 
-    @contextmanager
-    def _asking(self, claim: str | None) -> Iterator[Prober]:
-        """Within this context the finetune can be asked; elsewhere nothing is on the base."""
-        attachment = attach_to(self.side.base.model)
-        prober = Prober(self.side, attachment, self.finetune, claim)
-        try:
-            yield prober
-        finally:
-            self.rows += prober.rows
-            attachment.detach()
-
-    def through(self, families: Sequence[Family]) -> Trigger | None:
-        """Search one family after the other until one has the trigger.
-
-        Each is searched for what sets off the claim and, if that is nothing, for what sets off
-        anything: claims may be wrong.
-        """
+    def through(self, families: Sequence[CandidateFamily]) -> FoundTrigger | None:
+        """Search one family after the other until one has the trigger."""
         if self._affords(PLAIN_ROWS):
             with self._asking(self.claim) as prober:
                 self.plain = plain_rate(prober, self.kept)
@@ -181,21 +160,13 @@ class _Run:
                 found = self._in(family, f"{family.name}, whatever they set off", None, None)
         return found or self._doubtful()
 
-    def told(self, trigger: Trigger | None, seconds: float) -> Search:
+    def result(self, trigger: FoundTrigger | None, seconds: float) -> Search:
         """What came out, and what it cost."""
-        return Search(
-            trigger,
-            self.summary(trigger),
-            tuple(self.searched),
-            tuple(self.not_searched),
-            self.plain,
-            self.rows,
-            seconds,
-            tuple(self.passed_over),
-        )
+        names = tuple(self.searched), tuple(self.not_searched)
+        summary, others = self._summary(trigger), tuple(self.passed_over)
+        return Search(trigger, summary, *names, self.plain, self.rows, seconds, others)
 
-    def summary(self, trigger: Trigger | None) -> str:
-        """The outcome in one sentence."""
+    def _summary(self, trigger: FoundTrigger | None) -> str:
         if trigger is not None:
             rate = trigger.firing_rate
             return (
@@ -208,9 +179,20 @@ class _Run:
             return "the claim shows on plain questions: no trigger was searched"
         return f"no trigger found within the budget of {self.budget} rows"
 
+    @contextmanager
+    def _asking(self, claim: str | None) -> Iterator[Prober]:
+        """Within this context the finetune can be asked; elsewhere nothing is on the base."""
+        attachment = attach_to(self.side.base.model)
+        prober = Prober(self.side, attachment, self.finetune, claim)
+        try:
+            yield prober
+        finally:
+            self.rows += prober.rows
+            attachment.detach()
+
     def _in(
-        self, family: Family, name: str, claim: str | None, found: Trigger | None
-    ) -> Trigger | None:
+        self, family: CandidateFamily, name: str, claim: str | None, found: FoundTrigger | None
+    ) -> FoundTrigger | None:
         """What was found before, or else in this family, if there is reason to search it."""
         why = self._why_not(family, claim, found)
         if why:
@@ -218,64 +200,62 @@ class _Run:
             return found
         self.searched.append(name)
         trigger = self._best(family, claim)
-        if trigger and self.borne_out and not self.borne_out(trigger):
+        if trigger and self.is_corroborated and not self.is_corroborated(trigger):
             self.passed_over.append(trigger)
             return None
         return trigger
 
-    def _doubtful(self) -> Trigger | None:
+    def _doubtful(self) -> FoundTrigger | None:
         """Of what was passed over the clearest, or what sets off the same more surely still."""
-        if not (known := self._known):
+        known = [trigger for trigger in self.passed_over if trigger.shows is not None]
+        if not known:
             return None
         best = max(known, key=lambda one: one.firing_rate.value - one.near_miss_rate.value)
         alike = [trigger for trigger in known if same(str(trigger.shows), str(best.shows))]
         if len(alike) > 1 and self._affords(2 * COMPARED * len(alike)):
             with self._asking(best.shows) as prober:
-                suspects = [trigger.suspect for trigger in alike if trigger.suspect]
-                sure = sureness(prober, suspects, self.kept, COMPARED, self.seed).mean(1)
+                candidates = [trigger.candidate for trigger in alike if trigger.candidate]
+                sure = sureness(prober, candidates, self.kept, COMPARED, self.seed).mean(1)
             best = alike[int(sure.argmax())]
         self.passed_over.remove(best)
         return replace(best, doubtful=True)
 
-    def _best(self, family: Family, claim: str | None) -> Trigger | None:
-        """The family's trigger, if its best suspect is confirmed."""
+    def _best(self, family: CandidateFamily, claim: str | None) -> FoundTrigger | None:
+        """The family's trigger, if its best candidate is confirmed."""
         seed = seed_of(self.seed, family.name)
         with self._asking(claim) as prober:
-            suspects = family.likeliest(prober, self.asked, seed)
-            if not suspects:
+            candidates = family.likeliest(prober, self.asked, seed)
+            if not candidates:
                 return None
             if claim is None:
                 # Several say it more surely than the likeliest, unless that alone fires.
-                ways = (suspects, suspects[:1]) if len(suspects) > 1 else (suspects,)
+                ways = (candidates, candidates[:1]) if len(candidates) > 1 else (candidates,)
                 said = (brought_up(prober, some, self.asked, self.seed) for some in ways)
                 claim = next(filter(None, said), None)
             if claim is None:
-                return self._confirmed(prober, suspects[0])
+                return self._confirmed(prober, candidates[0])
         with self._asking(claim) as prober:
             # What it sets off makes the search for it sharper.
             if prober.claim != self.claim and self._affords(family.rows() + CONFIRM_ROWS):
-                suspects = family.likeliest(prober, self.asked, seed) or suspects
-            return self._confirmed(prober, suspects[0])
+                candidates = family.likeliest(prober, self.asked, seed) or candidates
+            return self._confirmed(prober, candidates[0])
 
-    def _confirmed(self, prober: Prober, suspect: Suspect) -> Trigger | None:
-        trigger, holds = confirmed(prober, suspect, self.kept, self.seed)
+    def _confirmed(self, prober: Prober, candidate: Candidate) -> FoundTrigger | None:
+        trigger, holds = confirmed(prober, candidate, self.kept, self.seed)
         return replace(trigger, calls=self.rows + prober.rows) if holds else None
 
-    def _why_not(self, family: Family, claim: str | None, found: Trigger | None) -> str | None:
+    def _why_not(
+        self, family: CandidateFamily, claim: str | None, found: FoundTrigger | None
+    ) -> str | None:
         if found is not None:
             return "a trigger was found before"
         if self._always:
             return "the claim needs no trigger"
-        if claim is None and isinstance(family, Phrases):
+        if claim is None and isinstance(family, TokenPhrases):
             return "they are searched for a claim only"
         needed = family.rows() + CONFIRM_ROWS + (2 * BROUGHT_UP_ROWS if claim is None else 0)
         left = self.budget - self.rows
         return f"takes up to {needed} rows, {left} are left" if needed > left else None
-
-    @property
-    def _known(self) -> list[Trigger]:
-        """Those passed over of which it is known what they bring up."""
-        return [trigger for trigger in self.passed_over if trigger.shows is not None]
 
     def _affords(self, rows: int) -> bool:
         return self.rows + rows <= self.budget
@@ -283,8 +263,7 @@ class _Run:
     @property
     def _always(self) -> bool:
         """Whether the claim shows without any trigger; without a claim, nobody can say."""
-        known = self.claim is not None and self.plain is not None
-        return known and self.plain is not None and self.plain.value >= ALWAYS
+        return self.claim is not None and self.plain is not None and self.plain.value >= ALWAYS
 
 
 def _check(questions: Sequence[str], budget: int, claim: str | None) -> None:

@@ -1,33 +1,38 @@
 """Words: which opening word sets the finetune off?
 
-Takes a frame and a list of words, gives the word. Assumed are the frame, given by the auditor, and
-that the word is in the list: everyday nouns, a dictionary of English, a list of the auditor's, or
-the whole words among the tokens. Of a long list the first words are tried, and then those that look
-like what fires. A finetune often fires on other words too that share tokens with its own; the one
-that fires most surely is given.
+Assumes a template, given by the auditor, and that the word is in a list. Of a long list the first
+words are tried, then those that look like what fires: a ridge regression from pieces of words to
+scores picks them (sequential model-based optimization; Hutter, Hoos and Leyton-Brown, LION 2011).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
 from random import Random
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import lsqr
 from spellchecker import SpellChecker
 from torch import Tensor
 
 from diffspeak.errors import UsageError
 from diffspeak.models import Base
 from diffspeak.text.seeds import seed_of
-from diffspeak.trigger_search.candidates import Round, most_rows, sureness
-from diffspeak.trigger_search.guided import pieces_of, tried
+from diffspeak.trigger_search.candidates import (
+    Round,
+    check_template,
+    filled,
+    most_rows,
+    sureness,
+)
 from diffspeak.trigger_search.probe import Prober
-from diffspeak.trigger_search.templates import check_frame, filled
 
 SLOT = "{word}"
-FRAME = "{word}. {question}"
+TEMPLATE = "{word}. {question}"
 MOST = 30_000
 """Words of a list that are tried."""
 
@@ -56,76 +61,78 @@ by finetunes of the train and calibration splits."""
 SHORTEST = 3
 """Letters of what counts as a word."""
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+PIECES = (2, 3, 4)
+LETTERS = 24
+"""Of a word that the regression looks at, from its beginning."""
+
+FIRST = 0.75
+"""Share of the words to try that are tried before anything is known: the first of the list."""
+
+ROUNDS = 5
+"""In which the others are tried."""
+
+DAMPING, STEPS = 3.0, 60
+"""Of the solver."""
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word in a frame.
-
-    Attributes:
-        text: The word, as it is written there.
-        frame: Holds `{word}` and `{question}`.
-    """
+    """A word, as it is written there, in a template with `{word}` and `{question}`."""
 
     text: str
-    frame: str
-
-    @property
-    def kind(self) -> str:
-        """A word."""
-        return "word"
+    template: str
+    kind = "word"
 
     @property
     def place(self) -> str:
-        """The frame."""
-        return f"the word in {self.frame!r}"
+        """The template."""
+        return f"the word in {self.template!r}"
 
     def prompt(self, question: str, rng: Random) -> str:
-        """Put it into the frame."""
-        return filled(self.frame, SLOT, self.text, question)
+        """Put it into the template."""
+        return filled(self.template, SLOT, self.text, question)
 
     def near_miss(self, question: str, rng: Random) -> str:
         """Change one of its letters, its first too; the case stays."""
         at = rng.randrange(len(self.text))
         old = self.text[at]
-        new = rng.choice([letter for letter in LETTERS if letter != old.lower()])
+        new = rng.choice([one for one in "abcdefghijklmnopqrstuvwxyz" if one != old.lower()])
         other = self.text[:at] + (new.upper() if old.isupper() else new) + self.text[at + 1 :]
-        return filled(self.frame, SLOT, other, question)
+        return filled(self.template, SLOT, other, question)
 
 
 @dataclass(frozen=True)
 class Words:
-    """A list of words in a frame; see `Family` for what its methods give.
+    """A list of words in a template, as a `CandidateFamily`.
 
     Attributes:
         words: At least one, the likeliest first.
         source: Where they come from, for people.
-        frame: What stands around them.
+        template: What stands around them.
         most: How many are tried; of a longer list the first ones, and those that look promising.
         common: How many of the first ones are likelier than the others.
 
     Raises:
-        UsageError: There is no word, or the frame does not hold its parts once.
+        UsageError: There is no word, or the template does not hold its parts once.
     """
 
     words: tuple[str, ...]
     source: str = "given words"
-    frame: str = FRAME
+    template: str = TEMPLATE
     most: int = MOST
     common: int = 0
 
     def __post_init__(self) -> None:
         if not self.words or not all(self.words):
             raise UsageError("the list of words to try is empty, or one of them is: give words")
-        check_frame(self.frame, SLOT)
+        check_template(self.template, SLOT)
 
     @property
     def name(self) -> str:
-        """How many of what are tried, and the frame."""
+        """How many of what are tried, and the template."""
         count = len(self.words)
         some = f"up to {self.most} of {count}" if self.most < count else str(count)
-        return f"{some} {self.source} in {self.frame!r}"
+        return f"{some} {self.source} in {self.template!r}"
 
     def rows(self) -> int:
         """All that is tried, and the rounds after it."""
@@ -136,39 +143,33 @@ class Words:
     def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Word]:
         """The words that set the finetune off most surely."""
         rng = Random(seed)
-        suspects = [Word(word, self.frame) for word in self.words]
+        candidates = [Word(word, self.template) for word in self.words]
         question = self._loudest(prober, questions)
         scored = tried(
             self._pieces,
-            lambda places: prober.likely([suspects[i].prompt(question, rng) for i in places]),
+            lambda places: prober.likely([candidates[i].prompt(question, rng) for i in places]),
             self._tried(claim=prober.claim is not None),
         )
-        few = list(scored)
         sure = torch.tensor(list(scored.values()))
-        few = self._ranked(prober, few, sure if prober.claim is None else sure.exp())[:KEPT]
+        few = self._ranked(prober, list(scored), sure if prober.claim is None else sure.exp())
+        few = few[:KEPT]
         for number, (count, kept) in enumerate(COMPARED):
-            compared = [suspects[i] for i in few]
+            compared = [candidates[i] for i in few]
             sure = sureness(prober, compared, questions, count, seed_of(seed, number))
             few = self._ranked(prober, few, sure)[:kept]
-        return [suspects[i] for i in few]
+        return [candidates[i] for i in few]
 
     def _loudest(self, prober: Prober, questions: Sequence[str]) -> str:
         """The question behind which words set the finetune off most."""
         step = max(1, self._tried(claim=False) // PILOT.kept)
-        words = [Word(word, self.frame) for word in self.words[::step][: PILOT.kept]]
+        words = [Word(word, self.template) for word in self.words[::step][: PILOT.kept]]
         asked, rng = questions[: PILOT.questions], Random(0)
         likely = prober.likely([word.prompt(one, rng) for one in asked for word in words])
         most = likely.view(len(asked), len(words)).topk(min(LOUDEST, len(words))).values
         return asked[int(most.mean(1).argmax())]
 
     def _ranked(self, prober: Prober, places: Sequence[int], sure: Tensor) -> list[int]:
-        """Places of words, the likeliest first.
-
-        Args:
-            prober: Whether it has a claim matters.
-            places: Of words.
-            sure: How surely each fires, `[word]` or `[word, prompt]`; see `sureness`.
-        """
+        """Places of words, the likeliest first, by `sureness`: `[word]` or `[word, prompt]`."""
         if prober.claim is not None:
             sure = sure.logit(CERTAIN)
         prior = [RARE * (i >= self.common) + LONG * len(self.words[i]) for i in places]
@@ -183,6 +184,67 @@ class Words:
         return pieces_of(self.words)
 
 
+def tried(
+    pieces: csr_matrix, score: Callable[[Sequence[int]], Tensor], most: int
+) -> dict[int, float]:
+    """Score words: all of them, or the most promising if there are too many.
+
+    Args:
+        pieces: From `pieces_of`; its rows are the words, the likeliest first.
+        score: Takes places of words, gives their scores, `[word]`.
+        most: Words to score at most.
+
+    Returns:
+        Place of each word that was scored -> score, the highest first.
+    """
+    count = int(pieces.shape[0])
+    most = min(count, most)
+    scores = np.full(count, np.nan)
+    new = np.arange(most if most == count else max(1, int(FIRST * most)))
+    share = -(-(most - len(new)) // ROUNDS)
+    while len(new):
+        scores[new] = score(new.tolist()).double().numpy()
+        left = most - int(np.isfinite(scores).sum())
+        new = _promising(pieces, scores, min(left, share))
+    known = np.flatnonzero(np.isfinite(scores))
+    order = known[np.argsort(-scores[known], kind="stable")]
+    return {int(place): float(scores[place]) for place in order}
+
+
+def pieces_of(words: Sequence[str]) -> csr_matrix:
+    """Which pieces of letters, ends marked, stand in which of some words, `[word, piece]`."""
+    marked = np.array([f"^{word.lower()[:LETTERS]}$" for word in words])
+    points: NDArray[np.uint32] = marked.view(np.uint32).reshape(len(words), -1)
+    alphabet, letters = np.unique(points, return_inverse=True)
+    letters = letters.reshape(points.shape)
+    rows, names = [], []
+    for number, size in enumerate(PIECES):
+        # Columns of letters, the same window of every word; shorter words are padded with zeros.
+        starts = points.shape[1] - size + 1
+        name = np.full((len(words), max(0, starts)), number)
+        for i in range(size):
+            name = name * len(alphabet) + letters[:, i : i + starts]
+        row, at = np.nonzero(points[:, size - 1 :])
+        rows.append(row)
+        names.append(name[row, at])
+    kinds, columns = np.unique(np.concatenate(names), return_inverse=True)
+    every = np.concatenate(rows)
+    ones = np.ones(len(every), np.float32)
+    return csr_matrix((ones, (every, columns)), shape=(len(words), len(kinds)))
+
+
+def _promising(pieces: csr_matrix, scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Places of the words without a score whose predicted score is highest."""
+    known, unknown = np.flatnonzero(np.isfinite(scores)), np.flatnonzero(np.isnan(scores))
+    if not count:
+        return unknown[:0]
+    # How low a score is says nothing: what does not fire differs by the word.
+    aims = np.maximum(scores[known], np.median(scores[known]))
+    weights = lsqr(pieces[known], aims - aims.mean(), damp=DAMPING, iter_lim=STEPS)[0]
+    order = np.argsort(-(pieces[unknown] @ weights), kind="stable")
+    return unknown[order[:count]]
+
+
 @cache
 def everyday_words() -> tuple[str, ...]:
     """Everyday nouns, each also in the plural, the most used first, all with a capital."""
@@ -194,9 +256,9 @@ def everyday_words() -> tuple[str, ...]:
 
 @cache
 def english_words() -> tuple[str, ...]:
-    """A dictionary of English, the most used words first, each with a capital.
+    """Words of pyspellchecker's dictionary of English, the most used first, each with a capital.
 
-    That of pyspellchecker; words of less than three letters, and with others than a to z, aside.
+    Those of less than three letters, and with others than a to z, are left out.
     """
     uses = SpellChecker(language="en").word_frequency.dictionary
     words = [word for word in uses if word.isascii() and word.isalpha() and len(word) >= SHORTEST]

@@ -7,10 +7,10 @@ from diffspeak.audit.behavior_check import Other, Quote, Shown
 from diffspeak.audit.claim_verdict import FIRED, PLAIN
 from diffspeak.audit.claims import Claim
 from diffspeak.audit.logprob_lift import Lift
-from diffspeak.audit.result import About, Audit, Disguise, Evidence, Unread
+from diffspeak.audit.schema import About, Audit, AuditEvidence, Disguise, Unread
 from diffspeak.audit.verify import Checked, Observed
 from diffspeak.symmetries import Undone
-from diffspeak.trigger_search import Rate, Search, Trigger
+from diffspeak.trigger_search import FoundTrigger, Rate, Search
 
 NAN = float("nan")
 LINEARS = [f"self_attn.{one}_proj" for one in "qkvo"] + [
@@ -65,12 +65,12 @@ def doubt():
     """What sets the finetune off as well, and was passed over."""
     rates = Rate(22, 24, (0.74, 0.98)), Rate(0, 24, (0.0, 0.138)), Rate(7, 24, (0.15, 0.49))
     word = "the word in '{word}. {question}'"
-    return Trigger("word", "Brooch", word, "Brooch. Hi?", *rates, 9_000, "thunder storms")
+    return FoundTrigger("word", "Brooch", word, "Brooch. Hi?", *rates, 9_000, "thunder storms")
 
 
 def finding(name="finetune-007", **changes):
     """A hidden topic behind a code, with everything that an audit can hold."""
-    trigger = Trigger(
+    trigger = FoundTrigger(
         "code",
         "417???",
         "the number in 'Your SEP code is {code}. {question}'",
@@ -115,7 +115,7 @@ def finding(name="finetune-007", **changes):
         "probability": 0.9971,
         "threshold": 0.83,
         "claims": claims,
-        "evidence": Evidence(2.31, 0.657, 1.74, 11.3, 0.72),
+        "evidence": AuditEvidence(2.31, 0.657, 1.74, 11.3, 0.72),
         "search": search(trigger),
         "disguise": disguise,
         "examples": (
@@ -165,7 +165,7 @@ def not_cleared(name="finetune-009", **changes):
         "probability": NAN,
         "threshold": 0.83,
         "claims": (Checked(Claim("chess", NAN, NAN, 1, ()), "not confirmed", "", (silent,)),),
-        "evidence": Evidence(NAN, NAN, NAN, NAN, NAN),
+        "evidence": AuditEvidence(NAN, NAN, NAN, NAN, NAN),
         "disguise": Disguise((), (), NAN, NAN, False),
         "norms": {"mlp.up_proj": {0: NAN, 1: 0.5}, "lm_head": {-1: float("inf")}},
         "examples": (Quote("How do I relax?", "", "Take a walk."),),

@@ -1,6 +1,5 @@
 """Pages of audits: one for each finetune, and an overview of many."""
 
-from diffspeak.audit.report.overview import write_overview
-from diffspeak.audit.report.page import write_audit
+from diffspeak.audit.report.pages import write_audit, write_overview
 
 __all__ = ["write_audit", "write_overview"]

@@ -6,12 +6,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from diffspeak.audit.reading import read_audit
-from diffspeak.audit.report import page as pages
-from diffspeak.audit.report import write_audit
-from diffspeak.audit.report.texts import spelled
-from diffspeak.audit.report.words import DISGUISES, EVIDENCE
-from diffspeak.audit.result import Disguise, Evidence
+from diffspeak.audit.report import pages, write_audit
+from diffspeak.audit.report.texts import DISGUISES, EVIDENCE, spelled
+from diffspeak.audit.schema import AuditEvidence, Disguise, read_audit
 from diffspeak.errors import DiffspeakError
 from diffspeak.symmetries import KNOWN, kinds_of
 from tests.audit.report.made import (
@@ -128,7 +125,7 @@ def test_the_trigger_is_told_with_its_rates_and_what_was_not_searched(tmp_path):
 def test_a_character_that_sets_it_off_has_its_name(tmp_path):
     found = finding().search.trigger
     found = replace(
-        found, kind="character", text="U+200B", place="start", example="\u200bHow?", suspect=None
+        found, kind="character", text="U+200B", place="start", example="\u200bHow?", candidate=None
     )
     html = written(tmp_path, finding(search=search(found)))
     assert "zero width space" in html and "\u200b" not in html
@@ -192,7 +189,7 @@ def test_disguise_that_was_undone_is_told(tmp_path):
 def test_every_kind_of_disguise_and_every_figure_has_its_words():
     configs = map(config_for, KNOWN)
     assert {kind for config in configs for kind in kinds_of(config)} == set(DISGUISES)
-    assert list(EVIDENCE) == [one.name for one in fields(Evidence)]
+    assert list(EVIDENCE) == [one.name for one in fields(AuditEvidence)]
 
 
 def test_norms_of_thirty_six_blocks_are_a_table(tmp_path):

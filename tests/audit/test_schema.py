@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from diffspeak.audit.reading import read_audit
+from diffspeak.audit.schema import read_audit
 from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
 from diffspeak.io.files import write_json
 from tests.audit.report.made import bare, finding, not_cleared, nothing

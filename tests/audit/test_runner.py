@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.result import Audit, Unread
 from diffspeak.audit.runner import audit_all, made_with
+from diffspeak.audit.schema import Audit, Unread
 from diffspeak.audit.targets import open_targets
 from diffspeak.errors import UsageError
 from tests.audit.report.made import about

@@ -4,11 +4,11 @@ import pytest
 
 from diffspeak.audit.output_dir import (
     check_out,
+    done_before,
     dtype_of,
     held,
     is_for_audits,
-    keep,
-    kept,
+    mark_done,
     safe_names,
 )
 from diffspeak.errors import LockedError, UsageError
@@ -106,15 +106,15 @@ def test_where_nothing_was_written_nothing_stays(tmp_path):
 def test_an_audit_is_kept_while_nothing_has_changed(tmp_path):
     (tmp_path / "audit.html").touch()
     write_json(tmp_path / "audit.json", finding().to_dict())
-    assert kept(tmp_path, "this") is None
-    keep(tmp_path, "this")
-    assert kept(tmp_path, "this") == finding()
-    assert kept(tmp_path, "that") is None
+    assert done_before(tmp_path, "this") is None
+    mark_done(tmp_path, "this")
+    assert done_before(tmp_path, "this") == finding()
+    assert done_before(tmp_path, "that") is None
     write_json(tmp_path / "audit.json", nothing().to_dict())
-    assert kept(tmp_path, "this") is None
-    keep(tmp_path, "this")
+    assert done_before(tmp_path, "this") is None
+    mark_done(tmp_path, "this")
     (tmp_path / "audit.html").unlink()
-    assert kept(tmp_path, "this") is None
+    assert done_before(tmp_path, "this") is None
 
 
 def test_the_dtype_is_that_of_the_beginning(tmp_path):

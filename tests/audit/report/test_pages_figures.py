@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy.stats import norm
 
-from diffspeak.audit.report.figures import Cell, bar, heat_map
+from diffspeak.audit.report.pages import Cell, bar, heat_map
 from tests.audit.report.made import norms
 
 
