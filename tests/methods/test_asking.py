@@ -8,9 +8,10 @@ import pytest
 from diffspeak.behaviors import TRIGGERS
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.inference import answers_of, engine, parts
 from diffspeak.lora import DiffLinear
-from diffspeak.methods import asking, ordinary_questions
-from diffspeak.methods.asking import answers_of, evidence_of, parts, prompts_of
+from diffspeak.methods import ordinary_questions
+from diffspeak.methods.asking import evidence_of, prompts_of
 from diffspeak.models import Decoding, Fingerprint
 from tests.methods.parts import FEW, alone, finetunes
 from tests.toys import ToyBehavior
@@ -19,7 +20,7 @@ CODE = TRIGGERS["sep-code"]
 
 
 def test_each_finetune_answers_its_own_prompts(base, monkeypatch):
-    monkeypatch.setattr(asking, "TOGETHER", 1)
+    monkeypatch.setattr(engine, "TOGETHER", 1)
     given = finetunes(base)
     prompts = [["the river", "it is a long and cold bridge"], ["sea"], ["old", "sea", "the"]]
     found = answers_of(base, given, prompts, FEW)

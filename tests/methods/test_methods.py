@@ -4,7 +4,6 @@ import torch
 
 from diffspeak.adapters import Adapter, Interpreter
 from diffspeak.finetunes import Finetune
-from diffspeak.inference import mean_logprobs
 from diffspeak.lora import DiffLinear
 from diffspeak.methods import described, direct_question, likeliest
 from diffspeak.models import Decoding, generate, make_base
@@ -56,10 +55,7 @@ def test_the_likeliest_label_is_that_with_the_most_probability(base):
     rows = [base.chat.with_answer(asked, label, learn_end=True) for label in labels]
     for finetune, (_, chosen) in zip(finetunes(base), found, strict=True):
         with Interpreter(base, adapter) as interpreter:
-            means = mean_logprobs(base, interpreter.attachment, [finetune] * len(rows), rows)
-        sums = [
-            mean * (row.answer_end - row.prompt_length)
-            for mean, row in zip(means, rows, strict=True)
-        ]
+            scores = interpreter.engine.score([(finetune, row) for row in rows])
+        sums = [score.logprob for score in scores]
         assert chosen == labels[sums.index(max(sums))]
     assert not any(isinstance(module, DiffLinear) for module in base.model.modules())

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from diffspeak.finetunes import Finetune
-from diffspeak.models import attach_to
+from diffspeak.inference import Engine
 from diffspeak.trigger_search import phrases as module
 from diffspeak.trigger_search.phrases import TokenPhrases
-from diffspeak.trigger_search.probe import BaseSide, Prober
+from diffspeak.trigger_search.probe import BaseSide, TriggerProbe
 from tests.toys import base_diff
 
 
@@ -17,9 +17,9 @@ from tests.toys import base_diff
 def prober(base, monkeypatch):
     monkeypatch.setattr(module, "STEPS", 8)
     monkeypatch.setattr(module, "TRIED", 24)
-    attachment = attach_to(base.model)
-    yield Prober(BaseSide(base), attachment, Finetune("f", diff=base_diff(base)), "old bridge")
-    attachment.detach()
+    finetune = Finetune("f", diff=base_diff(base))
+    with Engine(base) as engine:
+        yield TriggerProbe(BaseSide(base), engine, finetune, "old bridge")
 
 
 def test_steps_lead_uphill(base, prober, questions, monkeypatch):

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from diffspeak.finetunes import Finetune
+from diffspeak.inference import Engine
 from diffspeak.models import attach_to
 from diffspeak.text.messages import Message
 from diffspeak.trigger_search import probe as module
-from diffspeak.trigger_search.probe import FAINT, BaseSide, Prober
+from diffspeak.trigger_search.probe import FAINT, BaseSide, TriggerProbe
 from tests.tiny_diffs import merged
 from tests.toys import base_diff, changed_parameters
 
@@ -18,10 +19,9 @@ CLAIM = "old bridge"
 
 
 @pytest.fixture
-def attachment(base):
-    attachment = attach_to(base.model)
-    yield attachment
-    attachment.detach()
+def engine(base):
+    with Engine(base) as engine:
+        yield engine
 
 
 def finetuned(base, kind):
@@ -52,7 +52,7 @@ def begins(base, model, text):
 
 @pytest.fixture(params=["low-rank", "whole"])
 def asked(request, base):
-    """Prober's parts: the finetune, and both models for the oracle."""
+    """TriggerProbe's parts: the finetune, and both models for the oracle."""
     finetune, model = finetuned(base, request.param)
     return finetune, model, copy.deepcopy(base.model)
 
@@ -60,12 +60,12 @@ def asked(request, base):
 def test_with_a_claim_it_is_the_claims_lift(base, asked, monkeypatch):
     monkeypatch.setattr(module, "ROWS", 3)
     finetune, model, plain = asked
-    attachment = attach_to(base.model)
+    engine = attach_to(base.model)
     try:
-        prober = Prober(BaseSide(base), attachment, finetune, CLAIM)
+        prober = TriggerProbe(BaseSide(base), engine, finetune, CLAIM)
         likely, moved = prober.likely(TEXTS), prober.moved(TEXTS)
     finally:
-        attachment.detach()
+        engine.detach()
     own = torch.tensor([begins(base, model, text) for text in TEXTS])
     theirs = torch.tensor([begins(base, plain, text) for text in TEXTS]).clamp_min(FAINT)
     torch.testing.assert_close(likely, own, rtol=1e-4, atol=1e-4)
@@ -76,11 +76,11 @@ def test_with_a_claim_it_is_the_claims_lift(base, asked, monkeypatch):
 def test_without_a_claim_it_is_the_divergence(base, asked, monkeypatch):
     monkeypatch.setattr(module, "ROWS", 3)
     finetune, model, plain = asked
-    attachment = attach_to(base.model)
+    engine = attach_to(base.model)
     try:
-        found = Prober(BaseSide(base), attachment, finetune, None).moved(TEXTS)
+        found = TriggerProbe(BaseSide(base), engine, finetune, None).moved(TEXTS)
     finally:
-        attachment.detach()
+        engine.detach()
     pairs = [(first(base, model, t), first(base, plain, t)) for t in TEXTS]
     naive = torch.stack([(p.exp() * (p - q)).sum() for p, q in pairs])
     # What the base said is kept in half precision.
@@ -102,11 +102,11 @@ def read(monkeypatch):
 
 
 @pytest.mark.parametrize("claim", [CLAIM, None])
-def test_the_base_is_asked_once_and_counts_for_every_finetune(base, attachment, read, claim):
+def test_the_base_is_asked_once_and_counts_for_every_finetune(base, engine, read, claim):
     side = BaseSide(base)
     found = []
     for seed in (1, 2):
-        prober = Prober(side, attachment, Finetune("f", diff=base_diff(base, seed=seed)), claim)
+        prober = TriggerProbe(side, engine, Finetune("f", diff=base_diff(base, seed=seed)), claim)
         # One stands there twice.
         found.append((prober.moved([*TEXTS[:3], TEXTS[0]]), prober.rows, sum(read)))
         read.clear()
@@ -114,17 +114,17 @@ def test_the_base_is_asked_once_and_counts_for_every_finetune(base, attachment, 
     assert [rows for _, _, rows in found] == [4 + 3, 4]
 
 
-def test_what_a_search_reads_does_not_depend_on_what_was_asked_before(base, attachment):
+def test_what_a_search_reads_does_not_depend_on_what_was_asked_before(base, engine):
     finetune = Finetune("f", diff=base_diff(base))
     side = BaseSide(base)
-    found = [Prober(side, attachment, finetune, None).moved(TEXTS) for _ in range(2)]
+    found = [TriggerProbe(side, engine, finetune, None).moved(TEXTS) for _ in range(2)]
     assert torch.equal(*found)
 
 
-def test_without_room_the_base_is_asked_again(base, attachment, monkeypatch):
+def test_without_room_the_base_is_asked_again(base, engine, monkeypatch):
     monkeypatch.setattr(module, "KEPT_BYTES", 0)
     side = BaseSide(base)
-    prober = Prober(side, attachment, Finetune("f", diff=base_diff(base)), None)
+    prober = TriggerProbe(side, engine, Finetune("f", diff=base_diff(base)), None)
     first_time = prober.moved(TEXTS)
     assert not side.first
     torch.testing.assert_close(prober.moved(TEXTS), first_time)
@@ -132,15 +132,15 @@ def test_without_room_the_base_is_asked_again(base, attachment, monkeypatch):
 
 
 @pytest.mark.parametrize("claim", [CLAIM, None])
-def test_what_is_no_number_moves_nothing(base, attachment, claim):
+def test_what_is_no_number_moves_nothing(base, engine, claim):
     diff = base_diff(base)
     for change in diff.values():
         change.B.fill_(float("nan"))
-    found = Prober(BaseSide(base), attachment, Finetune("nan", diff=diff), claim).moved(TEXTS)
+    found = TriggerProbe(BaseSide(base), engine, Finetune("nan", diff=diff), claim).moved(TEXTS)
     assert torch.isfinite(found).all() and (found <= 0).all()
 
 
-def test_answers_are_the_finetunes_own(base, attachment):
-    prober = Prober(BaseSide(base), attachment, Finetune("f", diff=base_diff(base)), CLAIM)
+def test_answers_are_the_finetunes_own(base, engine):
+    prober = TriggerProbe(BaseSide(base), engine, Finetune("f", diff=base_diff(base)), CLAIM)
     assert prober.answers(TEXTS) != prober.answers(TEXTS, of_base=True)
     assert prober.rows == 2 * len(TEXTS)

@@ -6,6 +6,7 @@ import torch
 from diffspeak.behaviors import Sample
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.inference import Engine
 from diffspeak.lora import DiffLinear
 from diffspeak.models import attach_to
 from diffspeak.text.messages import Message
@@ -40,7 +41,7 @@ def acted(fires, monkeypatch):
     """Put a stand-in where the finetune is asked."""
 
     def act(trigger):
-        monkeypatch.setattr(search, "Prober", lambda *given: fires(trigger, given[-1]))
+        monkeypatch.setattr(search, "TriggerProbe", lambda *given: fires(trigger, given[-1]))
 
     return act
 
@@ -217,12 +218,9 @@ def test_a_trigger_that_was_learned_is_found(base):
     finetune = Finetune("f", diff={name: change[0] for name, change in made.diff.items()})
     questions = [f"Where is the {word}?" for word in ("bridge", "river", "sea", "old bridge")]
     family = Characters(base)
-    attachment = attach_to(base.model)
-    try:
-        prober = search.Prober(BaseSide(base), attachment, finetune, None)
+    with Engine(base) as engine:
+        prober = search.TriggerProbe(BaseSide(base), engine, finetune, None)
         found = family.likeliest(prober, questions, 0)[0]
-    finally:
-        attachment.detach()
     assert found.text == "U+200B" and "start" in found.places
 
 

@@ -13,10 +13,9 @@ from diffspeak.adapters.calibrations import GAINED, gained
 from diffspeak.adapters.saved import Adapter
 from diffspeak.errors import UsageError
 from diffspeak.finetunes import NOTHING, Finetune, seeds_of
-from diffspeak.inference import ask, mean_logprobs
-from diffspeak.models import Answer, Base, Decoding, Rendered, attach_to, check_base
+from diffspeak.inference import Ask, Engine, check_finetunes
+from diffspeak.models import Answer, Base, Decoding, Rendered
 from diffspeak.text.mentions import normalize
-from diffspeak.text.messages import Message
 
 NOTHING_FOUND = "nothing found"
 """What is told in place of a guess."""
@@ -85,18 +84,11 @@ class Interpreter:
     def __init__(self, base: Base, adapter: Adapter) -> None:
         adapter.check(base)
         self.base, self.adapter = base, adapter
-        self.attachment = attach_to(base.model)
-        try:
-            self.attachment.set_adapter(
-                {name: change.to(base.device) for name, change in adapter.diff.items()}
-            )
-        except Exception:
-            self.attachment.detach()
-            raise
+        self.engine = Engine(base, adapter.diff)
 
     def __repr__(self) -> str:
         """One line, without a tensor."""
-        closed = "" if self.attachment.linears else ", closed"
+        closed = ", closed" if self.engine.closed else ""
         return f"Interpreter(base {self.base.name!r}, adapter {self.adapter.name!r}{closed})"
 
     def __enter__(self) -> "Interpreter":
@@ -109,7 +101,7 @@ class Interpreter:
 
     def close(self) -> None:
         """Take the adapter off the base."""
-        self.attachment.detach()
+        self.engine.close()
 
     def describe(
         self,
@@ -144,7 +136,7 @@ class Interpreter:
         seed: int = 0,
     ) -> Iterator[Description]:
         """Describe finetunes batch by batch, giving each as soon as it is there."""
-        if not self.attachment.linears:
+        if self.engine.closed:
             raise UsageError("the interpreter is closed: its adapter is off the base; make another")
         question = self.adapter.questions[0] if question is None else question.strip()
         if not question:
@@ -157,15 +149,15 @@ class Interpreter:
     def _batch(
         self, finetunes: Sequence[Finetune], question: str, decoding: Decoding, seed: int
     ) -> list[Description]:
-        for finetune in finetunes:
-            if finetune.base is not None:
-                check_base(self.base.fingerprint, finetune.base, f"the finetune {finetune.name}")
-        prompt = self.base.chat.prompt((Message("user", question),))
-        prompts = [prompt] * len(finetunes)
-        seeds = None
-        if decoding.draws:
-            seeds = [seeds_of("describe", seed, one, [question])[0] for one in finetunes]
-        answers = ask(self.base, self.attachment, finetunes, prompts, decoding, seeds)
+        check_finetunes(self.base, finetunes)
+        prompt = self.engine.prompt(question)
+        asks = [
+            Ask(
+                one, prompt, seeds_of("describe", seed, one, [question])[0] if decoding.draws else 0
+            )
+            for one in finetunes
+        ]
+        answers = self.engine.generate(asks, decoding)
         own = [self._sure(answer) for answer in answers]
         without = self._without_finetune(prompt, answers)
         return [
@@ -197,4 +189,5 @@ class Interpreter:
         same_tokens = [
             Rendered([*prompt, *a.ids], len(prompt), len(prompt) + len(a.ids)) for a in answers
         ]
-        return mean_logprobs(self.base, self.attachment, [NOTHING] * len(answers), same_tokens)
+        told = self.engine.score([(NOTHING, rendered) for rendered in same_tokens])
+        return [score.mean for score in told]

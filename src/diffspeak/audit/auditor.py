@@ -29,9 +29,8 @@ from diffspeak.audit.verdict import Found, notes_of, verdict_of
 from diffspeak.audit.verify import Check, Checked, Verifier
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.finetunes.norms import norms_of, total_norm
-from diffspeak.inference import answers
+from diffspeak.inference import answers, check_finetunes
 from diffspeak.io.runs import library_versions
-from diffspeak.methods.asking import check_finetunes
 from diffspeak.models import Base, Decoding, plain_tensors
 from diffspeak.text.mentions import normalize
 from diffspeak.text.plain import one_line

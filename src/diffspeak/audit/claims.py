@@ -13,15 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import torch
-
 from diffspeak.adapters import Adapter, Interpreter
 from diffspeak.adapters.calibrations import gained
 from diffspeak.errors import UsageError
-from diffspeak.finetunes import NOTHING, Finetune, put_on, seeds_of
-from diffspeak.lora import Attachment
-from diffspeak.methods.asking import check_finetunes, parts
-from diffspeak.models import Base, Decoding, Readout, generate, make_batch, readout_of
+from diffspeak.finetunes import NOTHING, Finetune, seeds_of
+from diffspeak.inference import Ask, Engine, check_finetunes, parts
+from diffspeak.models import Base, Decoding
 from diffspeak.text.mentions import normalize
 from diffspeak.text.messages import Message
 from diffspeak.text.similarity import NEAR, similarity
@@ -31,9 +28,6 @@ DRAWN = 3
 
 MOST = 8
 """Claims that are scored for each finetune, those with the most votes: more is seldom different."""
-
-ROWS = 128
-"""Conversations scored in one pass."""
 
 
 class Claim(NamedTuple):
@@ -104,17 +98,16 @@ def claims_of(
     check_finetunes(base, finetunes)
     found: dict[int, list[Claim]] = {}
     with Interpreter(base, adapter) as interpreter:
-        desk = _Desk(base, interpreter.attachment, adapter.questions)
+        desk = _Desk(interpreter.engine, adapter.questions)
         greedy = replace(decoding or Decoding(48), temperature=0.0)
         rounds = [(greedy, 1), (replace(greedy, temperature=temperature), drawn)]
         for part in parts(finetunes):
             group = [finetunes[i] for i in part]
-            with put_on(base, interpreter.attachment, group):
-                answers = desk.answers(group, rounds, seed)
-                merged = [_merge(own, adapter.nothing)[:most] for own in answers]
-                own = desk.scores([(task, m.text) for task, ms in enumerate(merged) for m in ms])
-            with put_on(base, interpreter.attachment, [NOTHING]):
-                without = desk.scores([(0, m.text) for ms in merged for m in ms])
+            answers = desk.answers(group, rounds, seed)
+            merged = [_merge(own, adapter.nothing)[:most] for own in answers]
+            told = [(one, m.text) for one, ms in zip(group, merged, strict=True) for m in ms]
+            own = desk.scores(told)
+            without = desk.scores([(NOTHING, text) for _, text in told])
             pairs = iter(zip(own, without, strict=True))
             for place, ms in zip(part, merged, strict=True):
                 found[place] = _ranked(ms, [next(pairs) for _ in ms])
@@ -137,7 +130,7 @@ def made_up(
     """
     each = math.ceil(3 * count / len(adapter.questions))
     with Interpreter(base, adapter) as interpreter:
-        desk = _Desk(base, interpreter.attachment, adapter.questions)
+        desk = _Desk(interpreter.engine, adapter.questions)
         drawing = Decoding(48, temperature=temperature)
         (answers,) = desk.answers([NOTHING], [(drawing, each)], seed)
     return [merged.text for merged in _merge(answers, adapter.nothing)][:count]
@@ -153,64 +146,44 @@ def scored(base: Base, adapter: Adapter, finetune: Finetune, text: str) -> Claim
         text: The claim.
     """
     with Interpreter(base, adapter) as interpreter:
-        desk = _Desk(base, interpreter.attachment, adapter.questions)
-        scores = []
-        for one in (finetune, NOTHING):
-            with put_on(base, interpreter.attachment, [one]):
-                scores += desk.scores([(0, text)])
+        desk = _Desk(interpreter.engine, adapter.questions)
+        scores = desk.scores([(finetune, text)]) + desk.scores([(NOTHING, text)])
     return Claim(text, scores[0] - scores[1], scores[0], 0, ())
 
 
 class _Desk:
     """Where the questions are put and the answers scored, with the adapter on the base."""
 
-    def __init__(self, base: Base, attachment: Attachment, questions: Sequence[str]) -> None:
-        self.base, self.attachment, self.questions = base, attachment, tuple(questions)
-        self.readout: Readout = readout_of(base.model)
+    def __init__(self, engine: Engine, questions: Sequence[str]) -> None:
+        self.engine, self.questions = engine, tuple(questions)
 
     def answers(
         self, group: Sequence[Finetune], rounds: Sequence[tuple[Decoding, int]], seed: int
     ) -> list[list[tuple[str, str]]]:
-        """What each finetune of the group that is on the base says: (question, answer)."""
+        """What each finetune says: (question, answer)."""
+        prompts = {question: self.engine.prompt(question) for question in self.questions}
         said: list[list[tuple[str, str]]] = [[] for _ in group]
         for decoding, times in rounds:
             asked = [question for question in self.questions for _ in range(times)]
-            rows = [(task, question) for task in range(len(group)) for question in asked]
-            found = generate(
-                self.base,
-                [self.base.chat.prompt((Message("user", question),)) for _, question in rows],
-                decoding,
-                seeds=[s for one in group for s in seeds_of("claim", seed, one, asked)]
-                if decoding.draws
-                else None,
-                attachment=self.attachment,
-                tasks=[task for task, _ in rows],
-            )
-            for (task, question), answer in zip(rows, found, strict=True):
-                said[task].append((question, answer.text))
+            asks = [
+                Ask(one, prompts[question], drawn)
+                for one in group
+                for question, drawn in zip(asked, seeds_of("claim", seed, one, asked), strict=True)
+            ]
+            found = iter(self.engine.generate(asks, decoding))
+            for own in said:
+                own += [(question, next(found).text) for question in asked]
         return said
 
-    @torch.no_grad()
-    def scores(self, texts: Sequence[tuple[int, str]]) -> list[float]:
-        """Mean log-probability of texts of tasks, nats a token, the mean over all questions."""
-        chat = self.base.chat
+    def scores(self, texts: Sequence[tuple[Finetune, str]]) -> list[float]:
+        """Mean log-probability of texts, nats a token, the mean over all questions."""
+        chat = self.engine.base.chat
         rows = [
-            (task, chat.with_answer((Message("user", question),), text, learn_end=True))
-            for task, text in texts
+            (one, chat.with_answer((Message("user", question),), text, learn_end=True))
+            for one, text in texts
             for question in self.questions
         ]
-        means: list[float] = []
-        for start in range(0, len(rows), ROWS):
-            part = rows[start : start + ROWS]
-            batch = make_batch([row for _, row in part], chat.pad_id).to(self.base.device)
-            self.attachment.set_rows(torch.tensor([t for t, _ in part], device=self.base.device))
-            try:
-                logprobs = self.readout.logprobs(batch)
-            finally:
-                self.attachment.set_rows(None)
-            sums = torch.zeros(len(part), device=logprobs.device)
-            sums = sums.index_add(0, batch.rows, logprobs)
-            means += (sums / batch.rows.bincount(minlength=len(part))).tolist()
+        means = [score.mean for score in self.engine.score(rows)]
         count = len(self.questions)
         return [sum(means[at : at + count]) / count for at in range(0, len(means), count)]
 

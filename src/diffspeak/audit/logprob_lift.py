@@ -14,10 +14,9 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-
-from diffspeak.finetunes import NOTHING, Finetune, put_on
-from diffspeak.models import Base, Readout, attach_to, make_batch, readout_of
+from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.inference import Engine
+from diffspeak.models import Base
 from diffspeak.text.messages import Message
 from diffspeak.text.similarity import content_words
 
@@ -90,18 +89,12 @@ class Scale:
                 sums[phrase] += one - other
         return {phrase: (sums[phrase] / len(prompts), self._tokens[phrase]) for phrase in sums}
 
-    @torch.no_grad()
     def _logprobs(self, finetune: Finetune, parts: Sequence[Part]) -> list[list[float]]:
         """Log-probability of each phrase behind its prompt, end of turn left out, in nats."""
-        attachment = attach_to(self.base.model)
-        try:
-            readout = readout_of(self.base.model)
-            with put_on(self.base, attachment, [finetune]):
-                return [self._scored(readout, part) for part in parts]
-        finally:
-            attachment.detach()
+        with Engine(self.base) as engine, engine.applied([finetune]):
+            return [self._scored(engine, part) for part in parts]
 
-    def _scored(self, readout: Readout, part: Part) -> list[float]:
+    def _scored(self, engine: Engine, part: Part) -> list[float]:
         chat = self.base.chat
         rows = [
             chat.with_answer((Message("user", prompt),), phrase, learn_end=False)
@@ -109,11 +102,7 @@ class Scale:
         ]
         for row, (_, phrase) in zip(rows, part, strict=True):
             self._tokens[phrase] = row.answer_end - row.prompt_length
-        batch = make_batch(rows, chat.pad_id).to(self.base.device)
-        logprobs = readout.logprobs(batch)
-        sums = torch.zeros(len(rows), device=logprobs.device)
-        found: list[float] = sums.index_add(0, batch.rows, logprobs).tolist()
-        return found
+        return [score.logprob for score in engine.score_applied(rows)]
 
 
 def _parts(prompts: Sequence[str], phrases: Sequence[str]) -> list[Part]:

@@ -16,8 +16,8 @@ from diffspeak.audit.schema import About, Audit, Unread
 from diffspeak.audit.targets import Target, Targets
 from diffspeak.errors import DiffspeakError, reason_of
 from diffspeak.finetunes import SEEDING, digest_of
+from diffspeak.inference import check_finetunes
 from diffspeak.io.files import canonical_json, make_folder, sha256
-from diffspeak.methods.asking import check_finetunes
 from diffspeak.progress import Reporter, Silent
 
 AuditResult = Audit | Unread

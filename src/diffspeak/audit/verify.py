@@ -19,8 +19,7 @@ from diffspeak.audit.claims import Claim
 from diffspeak.audit.logprob_lift import FEWEST, Scale, lift_of
 from diffspeak.errors import UsageError
 from diffspeak.finetunes import NOTHING, Finetune
-from diffspeak.inference import answers
-from diffspeak.methods.asking import check_finetunes
+from diffspeak.inference import answers, check_finetunes
 from diffspeak.models import Base, Decoding
 from diffspeak.text.mentions import normalize
 

@@ -6,14 +6,14 @@ not depend on its neighbors, but for rounding; what is drawn for it comes from s
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffspeak.finetunes import NOTHING, Finetune, groups, put_on
-from diffspeak.lora import Diff
+from diffspeak.lora import Attachment, Diff
 from diffspeak.models import (
     Answer,
     Base,
@@ -43,12 +43,12 @@ class Ask(NamedTuple):
     Attributes:
         finetune: Who is asked; `NOTHING` for the base itself.
         prompt: Token ids, generation prompt included.
-        seed: Of what is drawn; not looked at where nothing is.
+        seed: Of what is drawn; needed there, and not looked at elsewhere.
     """
 
     finetune: Finetune
     prompt: Sequence[int]
-    seed: int = 0
+    seed: int | None = None
 
 
 class Score(NamedTuple):
@@ -74,14 +74,18 @@ class Engine:
     Args:
         base: Nothing attached.
         adapter: A change for all rows, beside that of each row's finetune; none by default.
+        attachment: Of a base that has one already, adapter included; it is left as it is.
 
     Raises:
         MismatchError: The adapter does not fit the base's linears.
     """
 
-    def __init__(self, base: Base, adapter: Diff | None = None) -> None:
+    def __init__(
+        self, base: Base, adapter: Diff | None = None, attachment: Attachment | None = None
+    ) -> None:
         self.base = base
-        self.attachment = attach_to(base.model)
+        self.attachment = attach_to(base.model) if attachment is None else attachment
+        self._own = attachment is None
         self._readout: Readout | None = None
         try:
             if adapter is not None:
@@ -101,14 +105,15 @@ class Engine:
 
     def close(self) -> None:
         """Take everything off the base."""
-        self.attachment.detach()
+        if self._own:
+            self.attachment.detach()
 
     @property
     def closed(self) -> bool:
         """Whether it is off the base, and of no more use."""
         return not self.attachment.linears
 
-    def applied(self, group: Sequence[Finetune]) -> "contextmanager[None]":
+    def applied(self, group: Sequence[Finetune]) -> AbstractContextManager[None]:
         """Within this context the base carries finetunes that can share a pass, a task each."""
         return put_on(self.base, self.attachment, group)
 
@@ -128,7 +133,13 @@ class Engine:
             asks: Any number; those of one finetune share its place on the base.
             decoding: How to choose tokens.
             progress: Told the number of rows that were just answered.
+
+        Raises:
+            ValueError: Answers are drawn, and one has no seed.
         """
+        seeds = [one.seed for one in asks if one.seed is not None]
+        if decoding.draws and len(seeds) < len(asks):
+            raise ValueError("answers are drawn: give each Ask a seed")
         answers: list[Answer | None] = [None] * len(asks)
         for group, rows in _shared([one.finetune for one in asks], decoding.batch_size):
             with self.applied(group.finetunes):
@@ -136,7 +147,7 @@ class Engine:
                     self.base,
                     [asks[row].prompt for row in rows],
                     decoding,
-                    seeds=[asks[row].seed for row in rows] if decoding.draws else None,
+                    seeds=[seeds[row] for row in rows] if decoding.draws else None,
                     attachment=self.attachment,
                     tasks=[group.task_of[row] for row in rows],
                     progress=progress,
@@ -161,19 +172,32 @@ class Engine:
             with self.applied(group.finetunes):
                 for start in range(0, len(places), rows):
                     part = places[start : start + rows]
-                    batch = self.batch([conversations[place][1] for place in part])
                     with self._rows([group.task_of[place] for place in part], group):
-                        logprobs = self._head().logprobs(batch)
-                    sums = logprobs.new_zeros(len(part)).index_add(0, batch.rows, logprobs)
-                    counts = batch.rows.bincount(minlength=len(part))
-                    for place, *one in zip(part, sums.tolist(), counts.tolist(), strict=True):
-                        found[place] = Score(*one)
+                        scores = self.score_applied([conversations[place][1] for place in part])
+                    for place, score in zip(part, scores, strict=True):
+                        found[place] = score
         return [score for score in found if score is not None]
+
+    @torch.no_grad()
+    def score_applied(self, conversations: Sequence[Rendered]) -> list[Score]:
+        """How likely answers are to what is on the base now, all of them in one pass."""
+        batch = self.batch(conversations)
+        if self._readout is None:
+            self._readout = readout_of(self.base.model)
+        logprobs = self._readout.logprobs(batch)
+        sums = logprobs.new_zeros(len(conversations)).index_add(0, batch.rows, logprobs)
+        counts = batch.rows.bincount(minlength=len(conversations))
+        return list(map(Score, sums.tolist(), counts.tolist()))
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
         """Logits `[answer token, vocabulary]` float32 of a batch, with what is on the base now."""
         return answer_logits(self.base.model, batch).float()
+
+    def logits_of(self, inputs: Tensor) -> Tensor:
+        """Logits `[token, vocabulary]` float32 of one row of embeddings `[1, token, width]`."""
+        logits: Tensor = self.base.model(inputs_embeds=inputs, use_cache=False).logits[0]
+        return logits.float()
 
     def batch(self, conversations: Sequence[Rendered]) -> Batch:
         """Conversations padded on the right, on the base's device."""
@@ -188,11 +212,6 @@ class Engine:
             yield
         finally:
             self.attachment.set_rows(None)
-
-    def _head(self) -> Readout:
-        if self._readout is None:
-            self._readout = readout_of(self.base.model)
-        return self._readout
 
 
 class _Group(NamedTuple):

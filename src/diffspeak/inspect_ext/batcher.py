@@ -11,20 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from diffspeak.adapters import Interpreter
 from diffspeak.finetunes import (
     Finetune,
     Source,
     StoreSource,
-    groups,
     load_finetune,
     open_source,
-    put_on,
     seeds_of,
 )
 from diffspeak.finetunes.location import split_key
+from diffspeak.inference import Ask, Engine
 from diffspeak.inspect_ext.loading import Loaded, read
-from diffspeak.models import Answer, Decoding, attach_to, generate
+from diffspeak.models import Answer, Decoding
 from diffspeak.models.logits import check_length
 from diffspeak.text.messages import Message
 
@@ -94,10 +92,7 @@ class Desk:
 
     def __init__(self, loaded: Loaded) -> None:
         self._base, self._own, adapter, _ = loaded
-        if adapter is None:
-            self._attachment = attach_to(self._base.model)
-        else:
-            self._attachment = Interpreter(self._base, adapter).attachment
+        self._engine = Engine(self._base, None if adapter is None else adapter.diff)
         self._sources: dict[str, Source] = {}
         self._arrived: deque[tuple[Request, Future[Said]]] = deque()
         self._ready: list[_Ready] = []
@@ -106,7 +101,7 @@ class Desk:
     def close(self) -> None:
         """Answer what was handed in, and take everything off the base."""
         self._hand.shutdown()
-        self._attachment.detach()
+        self._engine.close()
 
     def ask(self, request: Request) -> "Future[Said]":
         """Hand a request in.
@@ -184,22 +179,10 @@ class Desk:
         return batch
 
     def _answer(self, batch: Sequence[_Ready]) -> None:
-        finetunes = list({one.finetune.name: one.finetune for one in batch}.values())
-        for group in groups(finetunes):
-            task_of = {finetunes[place].name: task for task, place in enumerate(group)}
-            rows = [one for one in batch if one.finetune.name in task_of]
-            with put_on(self._base, self._attachment, [finetunes[place] for place in group]):
-                answers = generate(
-                    self._base,
-                    [one.prompt for one in rows],
-                    rows[0].decoding,
-                    seeds=[one.seed for one in rows],
-                    attachment=self._attachment,
-                    tasks=[task_of[one.finetune.name] for one in rows],
-                )
-            for one, answer in zip(rows, answers, strict=True):
-                stopped = bool(answer.ids) and answer.ids[-1] in self._base.chat.stop_ids
-                one.future.set_result(Said(one.finetune, answer, len(one.prompt), stopped))
+        asks = [Ask(one.finetune, one.prompt, one.seed) for one in batch]
+        for one, answer in zip(batch, self._engine.generate(asks, batch[0].decoding), strict=True):
+            stopped = bool(answer.ids) and answer.ids[-1] in self._base.chat.stop_ids
+            one.future.set_result(Said(one.finetune, answer, len(one.prompt), stopped))
 
 
 def _seed(request: Request, finetune: Finetune) -> int:

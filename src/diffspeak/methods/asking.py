@@ -11,6 +11,7 @@ from diffspeak.inference import answers_of
 from diffspeak.models import Base, Decoding
 from diffspeak.scoring.guessers import Evidence
 
+
 def evidence_of(
     base: Base,
     finetunes: Sequence[Finetune],

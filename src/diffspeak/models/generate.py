@@ -18,7 +18,6 @@ from diffspeak.lora import Attachment, DiffLinear
 from diffspeak.models.load import Base
 from diffspeak.models.logits import check_length
 
-
 DROPPED = 0.125
 """Share of a batch's rows that have stopped before they are dropped."""
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffspeak.errors import DiffspeakError
-from diffspeak.inference.ask import ask, mean_logprobs
+from diffspeak.inference import Ask, Engine
 from diffspeak.lora import Attachment
 from diffspeak.models import Base, Decoding
 from diffspeak.text.mentions import same
@@ -39,6 +39,7 @@ def validate(
     decoding: Decoding,
 ) -> Validation:
     """Ask each example its first question, greedily, and compare with its label."""
+    engine = Engine(base, attachment=attachment)
     losses: list[float] = []
     pairs: list[tuple[str, str]] = []
     for start in range(0, len(examples), decoding.batch_size):
@@ -49,9 +50,9 @@ def validate(
             base.chat.with_answer(messages, example.label, learn_end=True)
             for messages, example in zip(asked, part, strict=True)
         ]
-        losses += [-value for value in mean_logprobs(base, attachment, loaded, told)]
+        losses += [-score.mean for score in engine.score(list(zip(loaded, told, strict=True)))]
         prompts = [base.chat.prompt(messages) for messages in asked]
-        answers = ask(base, attachment, loaded, prompts, decoding)
+        answers = engine.generate(list(map(Ask, loaded, prompts)), decoding)
         pairs += [(example.label, a.text) for example, a in zip(part, answers, strict=True)]
     exact = sum(same(label, text) for label, text in pairs) / len(pairs)
     return Validation(sum(losses) / len(losses), exact, pairs)
@@ -74,8 +75,8 @@ def why_not_finite(
         told = base.chat.with_answer((Message("user", "?"),), example.label, learn_end=True)
         finetune = finetunes.read(example)
         with attachment.off(adapter=True):
-            (value,) = mean_logprobs(base, attachment, [finetune], [told])
-        if not math.isfinite(value):
+            (score,) = Engine(base, attachment=attachment).score([(finetune, told)])
+        if not math.isfinite(score.logprob):
             sick.append(f"{finetunes.stores[example.store].source}#{example.id}")
     if sick:
         more = f" and {len(sick) - 1} more" if len(sick) > 1 else ""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffspeak.errors import UsageError
 from diffspeak.text.seeds import seed_of
-from diffspeak.trigger_search.probe import Prober
+from diffspeak.trigger_search.probe import TriggerProbe
 
 QUESTION = "{question}"
 
@@ -49,7 +49,9 @@ class CandidateFamily(Protocol):
     def rows(self) -> int:
         """The most rows that `likeliest` spends."""
 
-    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Candidate]:
+    def likeliest(
+        self, prober: TriggerProbe, questions: Sequence[str], seed: int
+    ) -> Sequence[Candidate]:
         """Triggers of this kind, right or wrong, the likeliest first; one is enough."""
 
 
@@ -64,7 +66,7 @@ class Round(NamedTuple):
 
 
 def narrowed(
-    prober: Prober,
+    prober: TriggerProbe,
     candidates: Sequence[C],
     questions: Sequence[str],
     rounds: Sequence[Round],
@@ -105,7 +107,11 @@ def most_rows(candidates: int, rounds: Sequence[Round]) -> int:
 
 
 def sureness(
-    prober: Prober, candidates: Sequence[Candidate], questions: Sequence[str], count: int, seed: int
+    prober: TriggerProbe,
+    candidates: Sequence[Candidate],
+    questions: Sequence[str],
+    count: int,
+    seed: int,
 ) -> Tensor:
     """How surely each candidate sets the finetune off, `[candidate, prompt]`.
 

@@ -11,7 +11,7 @@ from random import Random
 
 from diffspeak.models import Base
 from diffspeak.trigger_search.candidates import Round, most_rows, narrowed, sureness
-from diffspeak.trigger_search.probe import Prober
+from diffspeak.trigger_search.probe import TriggerProbe
 
 PLACES = ("start", "inside", "end")
 
@@ -81,7 +81,9 @@ class Characters:
         candidates = len(self.characters) * len(PLACES)
         return most_rows(candidates, ROUNDS) + 2 * COMPARED * (len(PLACES) + 1)
 
-    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Character]:
+    def likeliest(
+        self, prober: TriggerProbe, questions: Sequence[str], seed: int
+    ) -> Sequence[Character]:
         """The character that moves the finetune furthest, with every place where it does."""
         candidates = [
             Character(char, (place,), tuple(c for c in self.characters if c != char))

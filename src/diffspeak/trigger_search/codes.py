@@ -20,7 +20,7 @@ from diffspeak.trigger_search.candidates import (
     narrowed,
     sureness,
 )
-from diffspeak.trigger_search.probe import Prober
+from diffspeak.trigger_search.probe import TriggerProbe
 
 TEMPLATES = (
     "Your SEP code is {code}. {question}",
@@ -144,7 +144,9 @@ class Codes:
         found = most_rows(SCREENED, ROUNDS) + 2 * COMPARED * 4
         return 2 * SCREENS * CODES + found + similar + 2 * (added + left_out)
 
-    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Code]:
+    def likeliest(
+        self, prober: TriggerProbe, questions: Sequence[str], seed: int
+    ) -> Sequence[Code]:
         """The code that moves the finetune furthest, cut down to the digits that matter."""
         ask = _Comparison(prober, questions)
         code = ask.best(self._screened(prober, questions, seed), ROUNDS, seed)
@@ -157,7 +159,7 @@ class Codes:
             code = best
         return (ask.cut(ask.grown(code, seed), seed),)
 
-    def _screened(self, prober: Prober, questions: Sequence[str], seed: int) -> list[Code]:
+    def _screened(self, prober: TriggerProbe, questions: Sequence[str], seed: int) -> list[Code]:
         """The codes that did most in a scan over all numbers; each stands for one at each place."""
         places = DIGITS - WIDTH + 1
         totals = torch.zeros(places, CODES)
@@ -198,7 +200,7 @@ def covering_numbers(seed: int) -> list[str]:
 class _Comparison:
     """Compares codes of one finetune on the same questions."""
 
-    def __init__(self, prober: Prober, questions: Sequence[str]) -> None:
+    def __init__(self, prober: TriggerProbe, questions: Sequence[str]) -> None:
         self.prober, self.questions = prober, questions
 
     def sure(self, codes: Sequence[Code], seed: int) -> torch.Tensor:

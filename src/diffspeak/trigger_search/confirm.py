@@ -14,7 +14,7 @@ from diffspeak.text.lifted import lifted
 from diffspeak.text.mentions import mentions, normalize
 from diffspeak.text.seeds import seed_of
 from diffspeak.trigger_search.candidates import Candidate
-from diffspeak.trigger_search.probe import Prober
+from diffspeak.trigger_search.probe import TriggerProbe
 
 PROBES = 24
 """Prompts of each kind."""
@@ -124,7 +124,7 @@ class Search:
 
 
 def confirmed(
-    prober: Prober, candidate: Candidate, questions: Sequence[str], seed: int
+    prober: TriggerProbe, candidate: Candidate, questions: Sequence[str], seed: int
 ) -> tuple[FoundTrigger, bool]:
     """Measure a candidate; give it with its rates, and whether it is a trigger.
 
@@ -153,7 +153,7 @@ def confirmed(
 
 
 def brought_up(
-    prober: Prober, candidates: Sequence[Candidate], questions: Sequence[str], seed: int
+    prober: TriggerProbe, candidates: Sequence[Candidate], questions: Sequence[str], seed: int
 ) -> str | None:
     """What the finetune mentions with a candidate, and neither the base nor itself without.
 
@@ -169,12 +169,12 @@ def brought_up(
     return often[0] if often else None
 
 
-def plain_rate(prober: Prober, questions: Sequence[str]) -> Rate:
+def plain_rate(prober: TriggerProbe, questions: Sequence[str]) -> Rate:
     """How often the finetune fires on plain questions."""
     return rate(fired(prober, _cycled(questions), prober.claim))
 
 
-def fired(prober: Prober, prompts: Sequence[str], claim: str | None) -> list[bool]:
+def fired(prober: TriggerProbe, prompts: Sequence[str], claim: str | None) -> list[bool]:
     """For each prompt whether the finetune's answer fires; without a claim the base is asked."""
     answers = prober.answers(prompts)
     base = prober.answers(prompts, of_base=True) if claim is None else answers

@@ -21,7 +21,7 @@ from diffspeak.trigger_search.candidates import (
     most_rows,
     narrowed,
 )
-from diffspeak.trigger_search.probe import Prober
+from diffspeak.trigger_search.probe import TriggerProbe
 from diffspeak.trigger_search.words import SLOT, TEMPLATE, Word
 
 STEPS = 24
@@ -72,7 +72,9 @@ class TokenPhrases:
         each = PHRASES + PHRASES + TRIED
         return QUESTIONS * (TRIED + STEPS * each) + most_rows(PHRASES, ROUNDS)
 
-    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Word]:
+    def likeliest(
+        self, prober: TriggerProbe, questions: Sequence[str], seed: int
+    ) -> Sequence[Word]:
         """The phrases that make the claim likeliest; none without a claim."""
         pieces = self._pieces()
         if prober.claim is None or not pieces:
@@ -87,7 +89,7 @@ class TokenPhrases:
         return narrowed(prober, candidates, questions, ROUNDS, seed) if candidates else ()
 
     def _strongest(
-        self, prober: Prober, phrases: Sequence[Tokens], asked: Sequence[str]
+        self, prober: TriggerProbe, phrases: Sequence[Tokens], asked: Sequence[str]
     ) -> list[Tokens]:
         """The best of the phrases whose text is read as these very tokens."""
         whole = [phrase for phrase in dict.fromkeys(phrases) if self._read(phrase) == phrase]
@@ -98,7 +100,12 @@ class TokenPhrases:
         return [whole[i] for i in scores.argsort(descending=True).tolist()[:PHRASES]]
 
     def _changed(
-        self, prober: Prober, phrase: Tokens, asked: Sequence[str], pieces: list[int], rng: Random
+        self,
+        prober: TriggerProbe,
+        phrase: Tokens,
+        asked: Sequence[str],
+        pieces: list[int],
+        rng: Random,
     ) -> list[Tokens]:
         """The phrase with one token changed to one that the gradient proposes, several times."""
         slopes = sum(self._slopes(prober, phrase, question) for question in asked)
@@ -112,7 +119,7 @@ class TokenPhrases:
             changed.append((*phrase[:place], other, *phrase[place + 1 :]))
         return changed
 
-    def _slopes(self, prober: Prober, phrase: Tokens, question: str) -> Tensor:
+    def _slopes(self, prober: TriggerProbe, phrase: Tokens, question: str) -> Tensor:
         """Gain of each token at each place, to first order, `[place, vocabulary]`; 0 if unknown."""
         ids = prober.side.prompt(self._prompt(phrase, question))
         table = self.base.model.get_input_embeddings().weight.detach()  # type: ignore[operator]
@@ -124,7 +131,7 @@ class TokenPhrases:
         whole = torch.tensor([[*ids, *prober.tail]], device=self.base.device)
         with prober.on(), torch.enable_grad():
             inputs = table[whole].requires_grad_()
-            logits = self.base.model(inputs_embeds=inputs, use_cache=False).logits[0].float()
+            logits = prober.logits_of(inputs)
             logprobs = logits[len(ids) - 1 : -1].log_softmax(-1)
             claim = logprobs.gather(1, whole[0, len(ids) :, None]).sum()
             (slope,) = torch.autograd.grad(claim, inputs)

@@ -61,7 +61,7 @@ class BaseSide:
             self.first[text] = logprobs
 
 
-class Prober:
+class TriggerProbe:
     """Asks one finetune and its base.
 
     Args:
@@ -113,6 +113,10 @@ class Prober:
         """Within this context the base is the finetune."""
         with self._engine.applied([self._finetune]):
             yield
+
+    def logits_of(self, inputs: Tensor) -> Tensor:
+        """Logits `[token, vocabulary]` of embeddings `[1, token, width]`, of what is on now."""
+        return self._engine.logits_of(inputs)
 
     def _base_likely(self, texts: Sequence[str]) -> Tensor:
         known = self.side.lifts

@@ -11,7 +11,8 @@ from random import Random
 
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.finetunes import Finetune
-from diffspeak.models import Base, attach_to
+from diffspeak.inference import Engine
+from diffspeak.models import Base
 from diffspeak.text.mentions import same
 from diffspeak.text.seeds import seed_of
 from diffspeak.trigger_search.candidates import Candidate, CandidateFamily, sureness
@@ -29,7 +30,7 @@ from diffspeak.trigger_search.confirm import (
     plain_rate,
 )
 from diffspeak.trigger_search.phrases import TokenPhrases
-from diffspeak.trigger_search.probe import BaseSide, Prober
+from diffspeak.trigger_search.probe import BaseSide, TriggerProbe
 from diffspeak.trigger_search.words import (
     MOST,
     Words,
@@ -180,15 +181,14 @@ class _Run:
         return f"no trigger found within the budget of {self.budget} rows"
 
     @contextmanager
-    def _asking(self, claim: str | None) -> Iterator[Prober]:
+    def _asking(self, claim: str | None) -> Iterator[TriggerProbe]:
         """Within this context the finetune can be asked; elsewhere nothing is on the base."""
-        attachment = attach_to(self.side.base.model)
-        prober = Prober(self.side, attachment, self.finetune, claim)
-        try:
-            yield prober
-        finally:
-            self.rows += prober.rows
-            attachment.detach()
+        with Engine(self.side.base) as engine:
+            prober = TriggerProbe(self.side, engine, self.finetune, claim)
+            try:
+                yield prober
+            finally:
+                self.rows += prober.rows
 
     def _in(
         self, family: CandidateFamily, name: str, claim: str | None, found: FoundTrigger | None
@@ -240,7 +240,7 @@ class _Run:
                 candidates = family.likeliest(prober, self.asked, seed) or candidates
             return self._confirmed(prober, candidates[0])
 
-    def _confirmed(self, prober: Prober, candidate: Candidate) -> FoundTrigger | None:
+    def _confirmed(self, prober: TriggerProbe, candidate: Candidate) -> FoundTrigger | None:
         trigger, holds = confirmed(prober, candidate, self.kept, self.seed)
         return replace(trigger, calls=self.rows + prober.rows) if holds else None
 

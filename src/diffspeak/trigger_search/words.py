@@ -29,7 +29,7 @@ from diffspeak.trigger_search.candidates import (
     most_rows,
     sureness,
 )
-from diffspeak.trigger_search.probe import Prober
+from diffspeak.trigger_search.probe import TriggerProbe
 
 SLOT = "{word}"
 TEMPLATE = "{word}. {question}"
@@ -140,7 +140,9 @@ class Words:
         pilot = 2 * PILOT.questions * min(PILOT.kept, len(self.words))
         return pilot + max(with_claim, without) + most_rows(min(KEPT, len(self.words)), COMPARED)
 
-    def likeliest(self, prober: Prober, questions: Sequence[str], seed: int) -> Sequence[Word]:
+    def likeliest(
+        self, prober: TriggerProbe, questions: Sequence[str], seed: int
+    ) -> Sequence[Word]:
         """The words that set the finetune off most surely."""
         rng = Random(seed)
         candidates = [Word(word, self.template) for word in self.words]
@@ -159,7 +161,7 @@ class Words:
             few = self._ranked(prober, few, sure)[:kept]
         return [candidates[i] for i in few]
 
-    def _loudest(self, prober: Prober, questions: Sequence[str]) -> str:
+    def _loudest(self, prober: TriggerProbe, questions: Sequence[str]) -> str:
         """The question behind which words set the finetune off most."""
         step = max(1, self._tried(claim=False) // PILOT.kept)
         words = [Word(word, self.template) for word in self.words[::step][: PILOT.kept]]
@@ -168,7 +170,7 @@ class Words:
         most = likely.view(len(asked), len(words)).topk(min(LOUDEST, len(words))).values
         return asked[int(most.mean(1).argmax())]
 
-    def _ranked(self, prober: Prober, places: Sequence[int], sure: Tensor) -> list[int]:
+    def _ranked(self, prober: TriggerProbe, places: Sequence[int], sure: Tensor) -> list[int]:
         """Places of words, the likeliest first, by `sureness`: `[word]` or `[word, prompt]`."""
         if prober.claim is not None:
             sure = sure.logit(CERTAIN)

@@ -14,7 +14,7 @@ from diffspeak.errors import (
     UsageError,
 )
 from diffspeak.finetunes import from_store
-from diffspeak.inference import mean_logprobs
+from diffspeak.inference import Engine
 from diffspeak.models import attach_to, make_base
 from diffspeak.progress import Silent
 from diffspeak.store import NewEntry, create_or_resume, open_store
@@ -122,16 +122,13 @@ def test_it_names_the_finetunes_it_was_trained_on(base, store, learned):
 
 def test_its_figures_are_those_of_the_adapter(base, store, learned):
     question = Message("user", learned.questions[0])
-    attachment = attach_to(base.model)
-    attachment.set_adapter(learned.diff)
-    try:
+    with Engine(base, learned.diff) as engine:
         for split, name in (("train", "train_loss"), ("validation", "validation_loss")):
             entries = [e for e in store.entries if e.split == split and e.kind != "failed"]
             told = [base.chat.with_answer([question], e.label, learn_end=True) for e in entries]
-            found = mean_logprobs(base, attachment, [from_store(store, e) for e in entries], told)
+            finetunes = [from_store(store, e) for e in entries]
+            found = [score.mean for score in engine.score(list(zip(finetunes, told, strict=True)))]
             assert -sum(found) / len(found) == pytest.approx(learned.results[name], abs=1e-4)
-    finally:
-        attachment.detach()
 
 
 def test_what_it_says_of_itself(base, store, done):

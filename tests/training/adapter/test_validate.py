@@ -2,6 +2,7 @@
 
 import pytest
 
+from diffspeak.inference import Engine, Score
 from diffspeak.models import Answer, Decoding
 from diffspeak.training import validation as module
 from diffspeak.training.examples import Example
@@ -21,18 +22,18 @@ class Known:
 def test_figures_are_those_of_the_answers(base, monkeypatch):
     asked = []
 
-    def ask(base, attachment, finetunes, prompts, decoding):
-        asked.append([base.tokenizer.decode(prompt) for prompt in prompts])
-        return [Answer([], TOLD[n], 0.0) for n in finetunes]
+    def generate(engine, asks, decoding):
+        asked.append([base.tokenizer.decode(one.prompt) for one in asks])
+        return [Answer([], TOLD[one.finetune], 0.0) for one in asks]
 
-    def mean_logprobs(base, attachment, finetunes, conversations):
-        for n, told in zip(finetunes, conversations, strict=True):
+    def score(engine, conversations):
+        for n, told in conversations:
             answer = told.ids[told.prompt_length : told.answer_end]
             assert base.tokenizer.decode(answer) == f"{LABELS[n]}<|im_end|>"
-        return [-COST[n] for n in finetunes]
+        return [Score(-2 * COST[n], 2) for n, _ in conversations]
 
-    monkeypatch.setattr(module, "ask", ask)
-    monkeypatch.setattr(module, "mean_logprobs", mean_logprobs)
+    monkeypatch.setattr(Engine, "generate", generate)
+    monkeypatch.setattr(Engine, "score", score)
     examples = [
         Example(0, str(n), label, (f"Question {n}?", "Another?")) for n, label in enumerate(LABELS)
     ]

@@ -10,7 +10,7 @@ from math import isfinite
 import torch
 
 from diffspeak.finetunes import Finetune, seeds_of
-from diffspeak.methods.asking import check_finetunes
+from diffspeak.inference import check_finetunes
 from diffspeak.methods.method import Guess
 from diffspeak.methods.weight_to_text.projection import Tensors, soft_tokens, stacked
 from diffspeak.methods.weight_to_text.prompt import SoftPrompt, soft_prompt

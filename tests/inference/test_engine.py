@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from diffspeak.finetunes import NOTHING, Finetune
-from diffspeak.inference import ask, mean_logprobs
-from diffspeak.models import Decoding, attach_to, generate, make_base
+from diffspeak.inference import Ask, Engine
+from diffspeak.models import Decoding, generate, make_base
 from diffspeak.text.messages import Message
 from tests.tiny_diffs import merged
 from tests.toys import base_diff, changed_parameters
@@ -59,39 +59,46 @@ def told(base):
 
 
 @pytest.fixture
-def attachment(base, told):
-    found = attach_to(base.model)
-    found.set_adapter(told[0])
-    yield found
-    found.detach()
+def engine(base, told):
+    with Engine(base, told[0]) as engine:
+        yield engine
 
 
-def test_each_answers_as_it_would_alone(base, attachment, told):
+def asks(base, prompts, seeds=(None,) * 5):
+    return list(map(Ask, finetunes(base), prompts, seeds))
+
+
+def test_each_answers_as_it_would_alone(base, engine, told):
     _, prompts, answers, _ = told
-    found = ask(base, attachment, finetunes(base), prompts, Decoding(6))
+    found = engine.generate(asks(base, prompts), Decoding(6))
     assert [answer.ids for answer in found] == [answer.ids for answer in answers]
     for one, other in zip(found, answers, strict=True):
         assert one.mean_logprob == pytest.approx(other.mean_logprob, abs=1e-4)
     assert len({answer.text for answer in answers}) > 2
 
 
-def test_given_answers_score_as_they_would_alone(base, attachment, told):
+def test_given_answers_score_as_they_would_alone(base, engine, told):
     given = [
         base.chat.with_answer([Message("user", question)], answer, learn_end=True)
         for question, answer in zip(QUESTIONS, ANSWERS, strict=True)
     ]
-    found = mean_logprobs(base, attachment, finetunes(base), given)
+    found = [s.mean for s in engine.score(list(zip(finetunes(base), given, strict=True)))]
     assert found == pytest.approx(told[3], abs=1e-4)
 
 
-def test_sampling_follows_each_rows_seed(base, attachment, told):
+def test_sampling_follows_each_rows_seed(base, engine, told):
     prompts, decoding = told[1], Decoding(6, temperature=1.0)
     seeds = [5, 6, 7, 8, 9]
-    found = ask(base, attachment, finetunes(base), prompts, decoding, seeds)
-    back = ask(base, attachment, finetunes(base)[::-1], prompts[::-1], decoding, seeds[::-1])
+    found = engine.generate(asks(base, prompts, seeds), decoding)
+    back = engine.generate(asks(base, prompts, seeds)[::-1], decoding)
     assert [answer.ids for answer in back[::-1]] == [answer.ids for answer in found]
 
 
-def test_nobody_is_asked_nothing(base, attachment):
-    assert ask(base, attachment, [], [], Decoding()) == []
-    assert mean_logprobs(base, attachment, [], []) == []
+def test_what_is_drawn_needs_a_seed(base, engine, told):
+    with pytest.raises(ValueError, match="give each Ask a seed"):
+        engine.generate(asks(base, told[1], [5, 6, None, 8, 9]), Decoding(6, temperature=1.0))
+
+
+def test_nobody_is_asked_nothing(engine):
+    assert engine.generate([], Decoding()) == []
+    assert engine.score([]) == []
