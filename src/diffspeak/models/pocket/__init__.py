@@ -98,16 +98,14 @@ def export_base(folder: Path) -> None:
 
     if re.match(r"\w+:/", str(folder)):
         raise UsageError(f"{folder} cannot be written: give a local folder and upload it later")
-    shipped = {path.name: path for path in sorted(base_folder().iterdir()) if path.is_file()}
+    shipped = {path.name: path.read_bytes() for path in base_folder().iterdir() if path.is_file()}
     make_folder(folder)
     there = {path.name for path in folder.iterdir()}
-    if not all(
-        name in shipped and _holds(folder / name, shipped[name].read_bytes()) for name in there
-    ):
+    if not all(name in shipped and _holds(folder / name, shipped[name]) for name in there):
         raise UsageError(f"{folder} is not empty: give a new folder to export to")
     for name in shipped.keys() - there:
         with atomic_path(folder / name) as draft:
-            draft.write_bytes(shipped[name].read_bytes())
+            draft.write_bytes(shipped[name])
 
 
 def _unpacked(name: str) -> Path:
