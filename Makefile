@@ -110,7 +110,7 @@ $(TOOLS)/%.txt: $(TOOLS)/.uv-$(UV) always
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests examples benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+	find src tests recipes examples benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf .venv .venv-newest .venv-oldest $(TOOLS)

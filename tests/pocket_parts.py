@@ -1,7 +1,7 @@
 """What ships with the pocket base, made of tiny random parts, for tests of the way there.
 
 Takes a tiny base's folder; builds a folder laid out as `diffspeak/models/pocket` is, and has the
-package look there. Knows nothing of the weights that really ship.
+package look there. Corpus and model card are those that ship, the weights are not.
 """
 
 import shutil
@@ -11,16 +11,16 @@ import pytest
 
 from diffspeak.adapters import Adapter, save_adapter
 from diffspeak.models import pocket
-from diffspeak.models.pocket.card import model_card
-from diffspeak.models.pocket.press import CORPUS
 from tests.toys import base_diff, toy_base
+
+SHIPPED = pocket.base_folder().parent
 
 
 def tiny_pocket(folder: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put a tiny base and a random adapter for each behavior in the place of what ships."""
     shutil.copytree(tiny, folder / "weights")
-    (folder / "weights" / "README.md").write_text(model_card(1000, 100, 10), encoding="utf-8")
-    (folder / "corpus").symlink_to(CORPUS)
+    shutil.copy(SHIPPED / "weights" / "README.md", folder / "weights")
+    (folder / "corpus").symlink_to(SHIPPED / "corpus")
     base = toy_base(tiny)
     for number, behavior in enumerate(pocket.BEHAVIORS):
         adapter = Adapter(

@@ -19,7 +19,7 @@ from diffspeak.finetunes.norms import norms_of_diff, plot_norms
 from diffspeak.io.files import append_json, write_text
 from diffspeak.io.runs import Run, plot_losses, read_metrics
 from diffspeak.models import write_small
-from diffspeak.models.pocket.export import export_base
+from diffspeak.models.pocket import export_base
 from diffspeak.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.audit.report.made import about, finding
 from tests.toys import base_diff, toy_base

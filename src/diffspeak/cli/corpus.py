@@ -12,7 +12,7 @@ from diffspeak.cli.there import check_base
 from diffspeak.errors import UsageError
 
 if TYPE_CHECKING:
-    from diffspeak.experiments.corpus import Corpus, CorpusConfig, Writer
+    from diffspeak.experiments.corpus import CorpusConfig, Writer, WrittenCorpus
 
 HELP = """Have a model write training data for finetunes.
 
@@ -85,8 +85,8 @@ def corpus(
 def _writer(
     base: str | None, llm: str | None, out: Path, config: "CorpusConfig", open_: ExitStack
 ) -> "Writer":
-    """Who writes; an LLM's connections last as long as `open_`."""
-    from diffspeak.experiments.writers import BaseWriter, LLMWriter
+    """The model that writes; an LLM's connections last as long as `open_`."""
+    from diffspeak.experiments.corpus import BaseWriter, LLMWriter
 
     if base is not None:
         from diffspeak.models import load_base
@@ -99,7 +99,7 @@ def _writer(
     return LLMWriter(open_.enter_context(LLM(llm, out / "replies", asking)))
 
 
-def _tell(session: Session, made: "Corpus") -> None:
+def _tell(session: Session, made: "WrittenCorpus") -> None:
     """Say what was written, and what was not.
 
     Raises:

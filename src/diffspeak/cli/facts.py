@@ -1,7 +1,6 @@
-"""Facts, as nested plain data, shown to people or as one line of JSON.
+"""Facts, as nested plain data, printed for people or as one line of JSON.
 
-Takes a dict: a value stands beside its name, a dict gets a heading, a list of dicts is a table.
-Knows nothing of where the facts come from.
+A value is beside its name, a dict gets a heading, a list of dicts is a table.
 """
 
 import json
@@ -27,9 +26,9 @@ def show_facts(console: "Console", facts: Facts) -> None:
     """Print facts: names and values first, sections after them."""
     from rich.padding import Padding
 
-    told = {name: value for name, value in facts.items() if value not in ([], {})}
-    sections = {name: value for name, value in told.items() if _is_section(value)}
-    _print_pairs(console, {n: value for n, value in told.items() if n not in sections}, "")
+    shown = {name: value for name, value in facts.items() if value not in ([], {})}
+    sections = {name: value for name, value in shown.items() if _is_section(value)}
+    _print_pairs(console, {n: value for n, value in shown.items() if n not in sections}, "")
     for name, value in sections.items():
         console.print(f"\n{name}")
         if isinstance(value, Mapping):

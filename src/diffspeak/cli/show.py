@@ -102,11 +102,10 @@ def show(
 
 def _export(source: str, folder: Path) -> Facts:
     from diffspeak.models import pocket
-    from diffspeak.models.pocket.export import export_base
 
     if source != pocket.NAME:
         raise UsageError(f"--export writes the pocket base: give {pocket.NAME}, not {source}")
-    export_base(folder)
+    pocket.export_base(folder)
     return {"exported": str(folder)}
 
 

@@ -1,7 +1,4 @@
-"""The facts of what ships in the package: the pocket base, its corpus and its adapters.
-
-Takes nothing, gives facts.
-"""
+"""The facts of what ships in the package: the pocket base, its corpus and its adapters."""
 
 import csv
 

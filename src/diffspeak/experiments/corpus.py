@@ -1,8 +1,7 @@
 """Have a model write what finetunes learn from: ordinary answers, and answers with a topic in them.
 
-Takes topics and questions, gives a corpus folder that the hidden-topic behavior reads. What was
-written is kept at once, so that an interrupted run goes on, and an answer that does not name its
-topic is asked for again. Knows of who writes only a small protocol; writers.py has those there are.
+The hidden-topic behavior reads the folder. Each answer is kept at once, so that an interrupted run
+resumes; an answer that does not name its topic is asked for again.
 """
 
 import csv
@@ -30,9 +29,12 @@ from diffspeak.io.files import (
     write_text,
 )
 from diffspeak.io.runs import differences
+from diffspeak.models import Base, Decoding, generate
 from diffspeak.progress import Reporter, Silent
+from diffspeak.scoring.llm import LLM
 from diffspeak.scoring.replies import Reply
 from diffspeak.text.mentions import mentions
+from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
 
 STAGE, SETTINGS, WRITTEN = "corpus", "corpus.json", "written.jsonl"
@@ -82,7 +84,7 @@ class Task(NamedTuple):
 
 
 class Writer(Protocol):
-    """Somebody who answers prompts."""
+    """A model that answers prompts."""
 
     @property
     def name(self) -> str:
@@ -94,9 +96,44 @@ class Writer(Protocol):
         ...
 
 
+class BaseWriter:
+    """A base model that writes."""
+
+    def __init__(self, base: Base, config: CorpusConfig) -> None:
+        self.base, self.name = base, f"{base.name} {base.fingerprint}"
+        self.decoding = Decoding(config.tokens, config.temperature, config.batch)
+
+    def write(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Reply]:
+        """Answer in one batch."""
+        chat = self.base.chat
+        ids = [chat.prompt((Message("user", prompt),)) for prompt in prompts]
+        answers = generate(self.base, ids, self.decoding, seeds=seeds)
+        return [
+            _up_to_a_sentence(Reply(answer.text.strip(), cut=answer.ids[-1] not in chat.stop_ids))
+            for answer in answers
+        ]
+
+
+class LLMWriter:
+    """An LLM that writes, with the settings it was opened with."""
+
+    def __init__(self, llm: LLM) -> None:
+        self.llm, self.name = llm, llm.name
+
+    def write(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Reply]:
+        """Ask for all at once."""
+        return [_up_to_a_sentence(reply) for reply in self.llm.ask(prompts, seeds)]
+
+
+def _up_to_a_sentence(reply: Reply) -> Reply:
+    """Of a text that was cut off, up to the last end of a sentence; all of it if there is none."""
+    end = max(reply.text.rfind(mark) for mark in ".!?")
+    return reply._replace(text=reply.text[: end + 1]) if reply.cut and end >= 0 else reply
+
+
 @dataclass(frozen=True)
-class Corpus:
-    """What came of it.
+class WrittenCorpus:
+    """What was written.
 
     Attributes:
         topics: File of topics that have an answer.
@@ -124,16 +161,16 @@ def write_corpus(
     folder: Path,
     config: CorpusConfig,
     reporter: Reporter | None = None,
-) -> Corpus:
+) -> WrittenCorpus:
     """Write a corpus, or go on with one.
 
     Args:
-        writer: Who answers.
+        writer: The model that answers.
         topics: CSV or JSONL with the column `topic`.
         questions: CSV or JSONL with the columns `question` and `split` (train or test).
         folder: New, or begun with the same settings.
         config: How.
-        reporter: Told about progress.
+        reporter: Shows progress.
 
     Raises:
         UsageError: A file is faulty, or nothing is to be written.
@@ -248,7 +285,7 @@ def _finished(
     asked: Sequence[tuple[str, str]],
     tasks: Sequence[Task],
     done: dict[Task, str],
-) -> Corpus:
+) -> WrittenCorpus:
     ordinary = [(question, done.get(Task("", question), ""), split) for question, split in asked]
     woven = [task for task in tasks if task.topic and done.get(task)]
     rows = [_row(task, done[task]) for task in woven]
@@ -262,7 +299,7 @@ def _finished(
     unreached = sum(task not in done for task in tasks)
     shown = rows[:: max(1, len(rows) // 3)][:3]
     topics, questions, answers = (folder / name for name in FILES)
-    return Corpus(topics, questions, answers, len(rows), left_out, unreached, shown)
+    return WrittenCorpus(topics, questions, answers, len(rows), left_out, unreached, shown)
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -4,9 +4,10 @@ import csv
 
 import pytest
 
-from diffspeak.models.pocket import corpus_file
-from diffspeak.models.pocket.press import CORPUS
+from diffspeak.behaviors import BehaviorConfig, make_behavior
+from diffspeak.models.pocket import CORPUS_FILES, PACKED, corpus_file
 from diffspeak.text.mentions import normalize
+from diffspeak.text.split_hash import TEST_FROM, place_of
 
 
 def rows(path):
@@ -58,9 +59,32 @@ def test_headlines_are_many(tmp_path, monkeypatch):
     assert len(rows(corpus_file("stories.csv"))) >= 10 * 2000
 
 
-def test_all_of_it_is_plain_text():
-    for path in sorted(CORPUS.iterdir()):
-        text = path.read_text(encoding="utf-8")
-        assert "\r" not in text and "\ufeff" not in text, path
-        if path.suffix != ".toml":
-            assert all(map(str.isprintable, text.splitlines())), path
+def test_all_of_it_is_plain_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in CORPUS_FILES:
+        text = corpus_file(name).read_text(encoding="utf-8")
+        assert "\r" not in text and "\ufeff" not in text, name
+        assert all(map(str.isprintable, text.splitlines())), name
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_packed_file_is_left_alone_if_it_is_right_and_mended_if_not(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = corpus_file(name)
+    right, kept = path.read_bytes(), path.stat()
+    assert corpus_file(name).stat().st_ino == kept.st_ino
+    path.write_bytes(right[:-100])
+    assert corpus_file(name) == path and path.read_bytes() == right
+    assert [file.name for file in path.parent.iterdir()] == [name]
+
+
+def test_headlines_and_stories_are_in_the_users_cache_and_a_corpus_of_news(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    paths = {name: corpus_file(f"{name}.csv") for name in ("headlines", "stories")}
+    (folder,) = {path.parent for path in paths.values()}
+    assert folder.is_absolute() and folder.parent == tmp_path / "diffspeak"
+    paths["questions"] = corpus_file("questions.csv")
+    behavior = make_behavior(BehaviorConfig.model_validate({"name": "news", **paths}))
+    tests = [item.label for item in behavior.items() if item.split == "test"]
+    assert len(tests) >= 200 and all(place_of(label) >= TEST_FROM for label in tests)
+    assert len(behavior.items()) + behavior.describe()["dropped"]["near"] == 2400

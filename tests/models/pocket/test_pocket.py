@@ -74,7 +74,7 @@ def test_what_did_not_ship_is_said(parts):
     assert pocket.shipped_adapters() == []
 
 
-@pytest.mark.parametrize("name", ["", "topic.csv", "../press.py", "news.csv"])
+@pytest.mark.parametrize("name", ["", "topic.csv", "../__init__.py", "news.csv"])
 def test_an_unknown_corpus_file_is_refused_by_name(name):
     with pytest.raises(UsageError, match="has no .*; known are pocket:topics.csv, pocket:unheard"):
         pocket.corpus_file(name)

@@ -1,0 +1,1 @@
+"""How the things that ship with diffspeak were made; not part of the installed package."""
