@@ -14,7 +14,6 @@ from diffspeak.audit.brought_up import borne_out, with_shown
 from diffspeak.audit.claims import Claim, claims_of, made_up, scored
 from diffspeak.audit.clock import Clock
 from diffspeak.audit.config import AuditConfig
-from diffspeak.audit.disguised import undisguised
 from diffspeak.audit.evidence import (
     check_calibration,
     doubted,
@@ -25,7 +24,7 @@ from diffspeak.audit.evidence import (
 )
 from diffspeak.audit.logprob_lift import FEWEST
 from diffspeak.audit.prompts import prompts_of
-from diffspeak.audit.result import About, Audit, Disguise, Evidence
+from diffspeak.audit.result import About, Audit, Evidence
 from diffspeak.audit.verdict import Found, notes_of, verdict_of
 from diffspeak.audit.verify import Check, Checked, Verifier
 from diffspeak.finetunes import NOTHING, Finetune
@@ -34,6 +33,7 @@ from diffspeak.inference import answers
 from diffspeak.io.runs import library_versions
 from diffspeak.methods.asking import check_finetunes
 from diffspeak.models import Base, Decoding, plain_tensors
+from diffspeak.symmetries import Disguise, undisguised
 from diffspeak.text.mentions import normalize
 from diffspeak.text.plain import one_line
 from diffspeak.trigger_search import (

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from diffspeak.adapters import Counted
 from diffspeak.audit.behavior_check import Quote
 from diffspeak.audit.verify import Checked
-from diffspeak.symmetries import Undone
+from diffspeak.symmetries import Disguise
 from diffspeak.trigger_search import Search
 
 VERSION = 2
@@ -18,25 +18,6 @@ VERSION = 2
 
 Outcome = Literal["finding", "nothing found", "not cleared"]
 """Something was taught; nothing was found; or it could not be told, so nothing is vouched for."""
-
-
-@dataclass(frozen=True)
-class Disguise:
-    """What was done to a full checkpoint's weights that shows in no output.
-
-    Attributes:
-        undone: The kinds of disguise that were found and undone.
-        flags: What could not be explained, a sentence each.
-        before: Norm of the difference from the base as it came.
-        after: The same without the disguise.
-        unchanged: Whether the outputs are the same as before it was undone.
-    """
-
-    undone: tuple[Undone, ...]
-    flags: tuple[str, ...]
-    before: float
-    after: float
-    unchanged: bool
 
 
 @dataclass(frozen=True)

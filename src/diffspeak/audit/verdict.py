@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from diffspeak.adapters import Adapter
 from diffspeak.audit.behavior_check import HALF, Apart
-from diffspeak.audit.result import Disguise, Outcome
+from diffspeak.audit.result import Outcome
 from diffspeak.audit.verify import Checked
+from diffspeak.symmetries import Disguise
 from diffspeak.text.plain import one_line
 from diffspeak.trigger_search import Search, Trigger
 

@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch import Generator
 
-from diffspeak.symmetries.rounding import drop_rounding
-
-NAME = "layers.0.mlp.up_proj.weight"
+from diffspeak.symmetries.weights import drop_rounding
 
 
 def draw(*shape, seed=0):
@@ -14,9 +12,7 @@ def draw(*shape, seed=0):
 
 
 def dropped(weight, base, dtype=torch.bfloat16):
-    weights = {NAME: weight.clone()}
-    drop_rounding(weights, {NAME: base}, {NAME: dtype})
-    return weights[NAME]
+    return drop_rounding(weight, base, dtype)
 
 
 @pytest.mark.parametrize("shape", [(96, 64), (64, 96)])
