@@ -86,6 +86,11 @@ class Traits:
         mlp = "pre_feedforward_layernorm" if self.norms_behind else "post_attention_layernorm"
         return {"input_layernorm": [Q, K, V], mlp: [GATE, UP] if self.gated else [UP]}
 
+    @property
+    def modules(self) -> list[str]:
+        """Norms and linears of a block that every checkpoint has."""
+        return [*self.norms, Q, K, V, O, UP, DOWN, *([GATE] if self.gated else [])]
+
 
 class TensorRule(NamedTuple):
     """Where one tensor of a state stands in the plain layout.

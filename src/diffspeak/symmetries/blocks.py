@@ -248,14 +248,15 @@ def _unscale_heads(models: ModelPair, layer: int) -> None:
 
 def _match_neurons(models: ModelPair, layer: int) -> None:
     given, wanted = models.first(layer)
-    up = cosines(given[f"{UP}.weight"], wanted[f"{UP}.weight"])
+    scores = cosines(given[f"{UP}.weight"], wanted[f"{UP}.weight"])
     down = cosines(given[f"{DOWN}.weight"].T, wanted[f"{DOWN}.weight"].T)
     if models.traits.gated:
         # Up and down may be scaled against each other, by a negative number too.
-        gate = cosines(given[f"{GATE}.weight"], wanted[f"{GATE}.weight"])
-        order = assign(gate + up.abs() + down.abs())
+        scores = scores.abs_().add_(down.abs_())
+        scores += cosines(given[f"{GATE}.weight"], wanted[f"{GATE}.weight"])
     else:
-        order = assign(up + down)
+        scores += down
+    order = assign(scores)
     moved = int((order != torch.arange(order.numel())).sum())
     models.findings.add("neurons", moved, order.numel())
     if moved:

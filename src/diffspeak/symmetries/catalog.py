@@ -81,7 +81,7 @@ def symmetries_of(config: Any) -> tuple[Symmetry, ...]:
         UsageError: The symmetries of this architecture are not known here.
     """
     traits = traits_of(config)
-    return (*_of_stream(traits), *_of_attention(traits), *_of_mlp(traits), *_flagged(traits))
+    return (*_of_stream(traits), *_of_block(traits), *_flagged(traits))
 
 
 def kinds_of(config: Any) -> tuple[str, ...]:
@@ -101,55 +101,38 @@ def _of_stream(traits: Traits) -> list[Symmetry]:
         rotation = "the last norm's weight and bias cannot be folded into a tied head"
     signs = "one sign for all: the mean is subtracted" if traits.centered else "each with its sign"
     turned = "the residual stream turned, norms folded first"
+    shifted = "the same number added to all channels that a matrix writes"
     return [
         Symmetry("permutation", f"the residual stream's channels permuted, {signs}"),
         Symmetry("rotation", turned + (", the head untied" if traits.tied else ""), rotation),
         Symmetry("norms", "norms scaled against the matrices that follow, up to folded whole"),
         Symmetry("stream-scale", "the whole residual stream scaled", exactness=NEARLY),
-        Symmetry(
-            "means",
-            "the same number added to all channels that a matrix writes",
-            "" if traits.centered else "no norm subtracts the mean",
-        ),
+        Symmetry("means", shifted, "" if traits.centered else "no norm subtracts the mean"),
     ]
 
 
-def _of_attention(traits: Traits) -> list[Symmetry]:
+def _of_block(traits: Traits) -> list[Symmetry]:
     single = "there is only one" if traits.groups == 1 else ""
     alone = "each key-value head has one query head" if traits.groups == traits.heads else ""
     turned = "rotary positions allow no more than a scale and a turn of each pair"
     pairs = "query and key norms stand between" if traits.head_norms else ""
-    if not traits.rotary:
-        pairs = "there are no rotary positions"
+    pairs = pairs if traits.rotary else "there are no rotary positions"
     own = "" if traits.head_norms else "there are no query and key norms"
+    kept = "" if traits.gated or traits.homogeneous else "the activation keeps no scale"
+    each = "per key-value head"
     signs = "query and key norms: signs, quarter turns and scales of pairs"
+    scaled = "a query or key head scaled before its norm"
+    mixed = "an invertible matrix between queries and keys, per head"
     return [
         Symmetry("groups", "key-value heads permuted, each with its query heads", single),
         Symmetry("heads", "query heads permuted within a key-value group", alone),
-        Symmetry("values", "an invertible matrix between values and output, per key-value head"),
-        Symmetry(
-            "pairs",
-            "each rotary pair of queries and keys scaled and turned, per key-value head",
-            pairs,
-        ),
-        Symmetry(
-            "queries",
-            "an invertible matrix between queries and keys, per head",
-            turned if traits.rotary else "",
-        ),
+        Symmetry("values", f"an invertible matrix between values and output, {each}"),
+        Symmetry("pairs", f"each rotary pair of queries and keys scaled and turned, {each}", pairs),
+        Symmetry("queries", mixed, turned if traits.rotary else ""),
         Symmetry("head-norms", signs, own),
-        Symmetry(
-            "head-scales", "a query or key head scaled before its norm", own, exactness=NEARLY
-        ),
-    ]
-
-
-def _of_mlp(traits: Traits) -> list[Symmetry]:
-    kept = traits.gated or traits.homogeneous
-    no_scale = "" if kept else "the activation keeps no scale"
-    return [
+        Symmetry("head-scales", scaled, own, exactness=NEARLY),
         Symmetry("neurons", "neurons of the MLP permuted"),
-        Symmetry("neuron-scales", "up scaled against down, neuron by neuron", no_scale),
+        Symmetry("neuron-scales", "up scaled against down, neuron by neuron", kept),
     ]
 
 

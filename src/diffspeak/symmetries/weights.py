@@ -15,20 +15,14 @@ from torch import Tensor
 
 from diffspeak.errors import UsageError
 from diffspeak.symmetries.architecture import (
-    DOWN,
     EMBEDDING,
     ENDS,
     FINAL,
     HEAD,
     TABLES,
-    UP,
-    K,
-    O,
     PlainWeights,
-    Q,
     TensorRule,
     Traits,
-    V,
     rule_of,
 )
 from diffspeak.symmetries.catalog import Findings
@@ -43,8 +37,8 @@ ALLOWED = 1.2
 EDGE = 2.5
 """A direction that is longer than rounding's longest by this factor is finetuning in any case."""
 
-AT_ONCE = 2**22
-"""Numbers of two tensors that are compared at once: 32 MiB each in float64."""
+AT_ONCE = 2**20
+"""Numbers of two tensors that are compared at once: 8 MiB each in float64."""
 
 Chunks = Iterable[tuple[Tensor, Tensor]]
 """Rows of a matrix and of the base's, chunk by chunk."""
@@ -178,9 +172,8 @@ class BlockwiseWeights:
         return weights
 
     def _check(self) -> None:
-        modules = [Q, K, V, O, UP, DOWN]
-        modules += [name for pair in self.traits.norms.items() for name in (pair[0], *pair[1])]
-        expected = [(part, f"{name}.weight") for part in self.parts[:-1] for name in modules]
+        blocks = self.parts[:-1]
+        expected = [(part, f"{name}.weight") for part in blocks for name in self.traits.modules]
         expected += [(ENDS, EMBEDDING), (ENDS, f"{FINAL}.weight")]
         for part, name in expected:
             if not any(name in rule.names for rule in self._rules[part].values()):
