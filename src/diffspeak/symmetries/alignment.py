@@ -114,8 +114,9 @@ class Outputs:
 def align(state: State, base_state: State, config: Any) -> Aligned:
     """Undo the disguise of a full checkpoint.
 
-    Beside the checkpoint, the base and the result, each in its own dtype, it takes the memory of
-    about 6 times the largest block in float64.
+    Memory beside the checkpoint, the base and the result, each in its own dtype: about 8 times the
+    largest block in float64, however many blocks there are. Where the residual stream was turned or
+    scaled, cross products may hold up to 1 GiB of it even if blocks are smaller.
 
     Args:
         state: All parameters of the checkpoint, by the base's names.
