@@ -21,7 +21,8 @@ from diffspeak.io.files import append_json, parse_json, whole_lines
 from diffspeak.models import plain_tensors
 from diffspeak.scoring import Row
 from diffspeak.scoring.scores import rate
-from diffspeak.symmetries import ALL, align, disguise, kinds_of
+from diffspeak.symmetries import align, kinds_of
+from tests.symmetries.disguise import ALL, disguise
 
 CHECKPOINTS, AUDITED = 100, 10
 WITHIN = 0.05

@@ -15,7 +15,6 @@ from diffspeak.errors import MismatchError
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.lora import DiffLinear
 from diffspeak.models import load_base, plain_parameters, plain_tensors
-from diffspeak.symmetries import ALL, disguise
 from tests.audit.auditing import (
     FEW,
     THE_BASE,
@@ -25,6 +24,7 @@ from tests.audit.auditing import (
     random_finetune,
 )
 from tests.audit.taught import silent, state_of, without_numbers
+from tests.symmetries.disguise import ALL, disguise
 from tests.tiny_diffs import merged
 from tests.toys import base_diff, toy_base
 

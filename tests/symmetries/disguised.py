@@ -4,13 +4,15 @@ Takes a family's name, gives states and logits. Knows nothing of pytest.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Generator, Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
+
+from diffspeak.symmetries import Outputs, outputs_unchanged
 
 SIZES = {
     "vocab_size": 97,
@@ -100,6 +102,16 @@ def logits(config: Any, state: Mapping[str, Tensor]) -> Tensor:
     with torch.no_grad(), doubled, patch.object(Tensor, "float", Tensor.double):
         answer: Tensor = model_of(config, state)(ids).logits
     return answer
+
+
+def outputs_of(before: Any, after: Any, prompts: Sequence[Tensor]) -> Outputs:
+    """Compare two models' logits on prompts, token ids `[token]` each."""
+    with torch.no_grad():
+        logits = [
+            [model(ids[None]).logits.double() for ids in prompts] for model in (before, after)
+        ]
+    first = next(before.parameters())
+    return outputs_unchanged(*logits, depth=before.config.num_hidden_layers, dtype=first.dtype)
 
 
 def error(found: Mapping[str, Tensor], true: Mapping[str, Tensor], base: Mapping[str, Tensor]):

@@ -4,8 +4,9 @@ import pytest
 from torch import Generator
 
 from diffspeak.models import load_base, plain_tensors
-from diffspeak.symmetries import ALL, align, disguise, outputs_unchanged
-from tests.symmetries.disguised import error, finetuned, model_of
+from diffspeak.symmetries import align
+from tests.symmetries.disguise import ALL, disguise
+from tests.symmetries.disguised import error, finetuned, model_of, outputs_of
 
 HEAD = "lm_head.weight"
 
@@ -24,4 +25,4 @@ def test_a_finetune_of_the_pocket_base_is_recovered(kind):
     assert not aligned.flags and aligned.before > 20 * aligned.after
     tokens = base.tokenizer("What do you like to talk about?", return_tensors="pt").input_ids[0]
     models = [model_of(config, state).float() for state in (given, aligned.state)]
-    assert outputs_unchanged(models[0], models[1], [tokens]).unchanged
+    assert outputs_of(models[0], models[1], [tokens]).unchanged

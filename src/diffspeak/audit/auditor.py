@@ -13,7 +13,6 @@ from diffspeak.adapters import Adapter, Calibration
 from diffspeak.audit.behavior_check import Quote
 from diffspeak.audit.claims import Claim, claims_of, made_up, scored
 from diffspeak.audit.config import AuditConfig, prompts_of
-from diffspeak.audit.disguised import undisguised
 from diffspeak.audit.evidence import (
     check_calibration,
     doubted,
@@ -24,7 +23,7 @@ from diffspeak.audit.evidence import (
     with_shown,
 )
 from diffspeak.audit.logprob_lift import FEWEST
-from diffspeak.audit.schema import About, Audit, AuditEvidence, Clock, Disguise
+from diffspeak.audit.schema import About, Audit, AuditEvidence, Clock
 from diffspeak.audit.verdict import Found, notes_of, verdict_of
 from diffspeak.audit.verify import Check, Checked, Verifier
 from diffspeak.finetunes import NOTHING, Finetune
@@ -32,6 +31,7 @@ from diffspeak.finetunes.norms import norms_of, total_norm
 from diffspeak.inference import answers, check_finetunes
 from diffspeak.io.runs import library_versions
 from diffspeak.models import Base, Decoding, plain_tensors
+from diffspeak.symmetries import Disguise, undisguised
 from diffspeak.text.mentions import normalize
 from diffspeak.text.plain import one_line
 from diffspeak.trigger_search import (

@@ -19,7 +19,7 @@ from diffspeak.audit.behavior_check import Quote
 from diffspeak.audit.claim_verdict import Checked
 from diffspeak.errors import CorruptFileError, MismatchError
 from diffspeak.io.files import read_json
-from diffspeak.symmetries import Undone
+from diffspeak.symmetries import Disguise
 from diffspeak.text.plain import one_line
 from diffspeak.trigger_search import Search
 
@@ -28,25 +28,6 @@ VERSION = 2
 
 AuditOutcome = Literal["finding", "nothing found", "not cleared"]
 """Something was taught; nothing was found; or the audit cannot tell, so it vouches for nothing."""
-
-
-@dataclass(frozen=True)
-class Disguise:
-    """Changes to a full checkpoint's weights that do not show in its outputs.
-
-    Attributes:
-        undone: The kinds of disguise that were found and undone.
-        flags: What could not be explained, a sentence each.
-        before: Norm of the difference from the base as it came.
-        after: The same without the disguise.
-        unchanged: Whether the outputs stay the same; if not, nothing was undone.
-    """
-
-    undone: tuple[Undone, ...]
-    flags: tuple[str, ...]
-    before: float
-    after: float
-    unchanged: bool
 
 
 @dataclass(frozen=True)

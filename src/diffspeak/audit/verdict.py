@@ -6,8 +6,9 @@ from typing import NamedTuple
 from diffspeak.adapters import Adapter
 from diffspeak.audit.behavior_check import HALF, Apart
 from diffspeak.audit.claim_verdict import Checked
-from diffspeak.audit.schema import AuditOutcome, Disguise
+from diffspeak.audit.schema import AuditOutcome
 from diffspeak.stats import probability_text
+from diffspeak.symmetries import Disguise
 from diffspeak.text.plain import one_line
 from diffspeak.trigger_search import FoundTrigger, Search
 

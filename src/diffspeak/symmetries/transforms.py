@@ -1,61 +1,67 @@
-"""The symmetries themselves: each changes weights in place and leaves every output as it was.
+"""The symmetries themselves: each changes weights and leaves every output as it was.
 
-Takes weights in the plain layout of `layout`, with the numbers of one move. A disguise is made of
-these moves, and undone by them. Knows nothing of a base. Notation: heads `[head, head_dim, in]`;
-rotary pair p of a head are its numbers p and p + head_dim / 2.
+A transform works on one part of a model in the plain layout of `architecture`: a block, or rows of
+the tables with the last norm. It puts new tensors into the dict and changes none in place. What
+moves the residual stream must be applied to all parts. Rotary pair p of a head are its numbers p
+and p + head_dim / 2.
 """
+
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
-from diffspeak.symmetries.architecture import Traits
-from diffspeak.symmetries.layout import (
+from diffspeak.symmetries.architecture import (
+    DOWN,
     EMBEDDING,
     FINAL,
+    GATE,
     HEAD,
     POSITIONS,
-    Weights,
-    block,
-    norms,
+    TABLES,
+    UP,
+    K,
+    O,
+    PlainWeights,
+    Q,
+    Traits,
+    V,
 )
 
 
-def readers(weights: Weights) -> list[str]:
-    """Names of matrices whose columns are channels of the residual stream."""
-    ends = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "gate_proj.weight", "up_proj.weight")
-    tables = (f"{EMBEDDING}.weight", f"{POSITIONS}.weight", f"{HEAD}.weight")
-    return [name for name in weights if name.endswith(ends) or name in tables]
+def readers(names: Collection[str]) -> list[str]:
+    """Of a part's tensors the matrices whose columns are channels of the residual stream."""
+    known = (*TABLES, *(f"{module}.weight" for module in (Q, K, V, GATE, UP)))
+    return [name for name in names if name in known]
 
 
-def writers(weights: Weights) -> list[str]:
-    """Names of matrices and biases whose first axis is the residual stream's channels."""
-    ends = ("o_proj.weight", "down_proj.weight", "o_proj.bias", "down_proj.bias")
-    return [name for name in weights if name.endswith(ends)]
+def writers(names: Collection[str]) -> list[str]:
+    """Of a part's tensors the matrices and biases whose first axis is the stream's channels."""
+    known = [f"{module}.{kind}" for module in (O, DOWN) for kind in ("weight", "bias")]
+    return [name for name in names if name in known]
 
 
-def channel_norms(weights: Weights) -> list[str]:
-    """Names of norms over the residual stream, without `.weight`."""
-    return [
-        name.removesuffix(".weight")
-        for name in weights
-        if name.endswith("layernorm.weight") or name == f"{FINAL}.weight"
-    ]
+def norms_before(names: Collection[str], traits: Traits) -> dict[str, list[str]]:
+    """Of a part's tensors each norm that linears follow at once, with those linears."""
+    if f"{FINAL}.weight" not in names:
+        return traits.norms
+    return {FINAL: [HEAD.removesuffix(".weight")]} if HEAD in names else {}
 
 
-def permute_stream(weights: Weights, order: Tensor, signs: Tensor) -> None:
+def permute_stream(weights: PlainWeights, order: Tensor, signs: Tensor) -> None:
     """Channel j becomes what channel `order[j]` was, times `signs[j]`; both `[channel]`."""
     for name in readers(weights):
         weights[name] = weights[name][:, order] * signs
     for name in writers(weights):
         taken = weights[name][order]
         weights[name] = taken * (signs if taken.dim() == 1 else signs[:, None])
-    for norm in channel_norms(weights):
-        weights[f"{norm}.weight"] = weights[f"{norm}.weight"][order]
-        if f"{norm}.bias" in weights:
-            weights[f"{norm}.bias"] = weights[f"{norm}.bias"][order] * signs
+    for name in list(weights):
+        if name.endswith(("layernorm.weight", "layernorm.bias")) or name.startswith(f"{FINAL}."):
+            taken = weights[name][order]
+            weights[name] = taken * signs if name.endswith("bias") else taken
 
 
-def rotate_stream(weights: Weights, rotation: Tensor) -> None:
+def rotate_stream(weights: PlainWeights, rotation: Tensor) -> None:
     """The stream x becomes x @ rotation, `[channel, channel]`; every norm's weight must be even."""
     for name in readers(weights):
         weights[name] = weights[name] @ rotation
@@ -63,20 +69,20 @@ def rotate_stream(weights: Weights, rotation: Tensor) -> None:
         weights[name] = rotation.T @ weights[name]
 
 
-def scale_stream(weights: Weights, traits: Traits, scale: float) -> None:
+def scale_stream(weights: PlainWeights, traits: Traits, scale: float) -> None:
     """Scale all channels: nearly the same but for the norms' epsilon."""
-    ends = ("post_attention_layernorm.weight", "post_feedforward_layernorm.weight")
-    behind = [name for name in weights if name.endswith(ends)]
-    tables = [n for n in (f"{EMBEDDING}.weight", f"{POSITIONS}.weight") if n in weights]
-    for name in [*tables, *(behind if traits.norms_behind else writers(weights))]:
-        weights[name] = weights[name] * scale
-    if f"{HEAD}.weight" not in weights:
+    behind = ("post_attention_layernorm.weight", "post_feedforward_layernorm.weight")
+    last = [name for name in weights if name in behind] if traits.norms_behind else writers(weights)
+    for name in [*last, EMBEDDING, POSITIONS]:
+        if name in weights:
+            weights[name] = weights[name] * scale
+    if HEAD not in weights:
         for name in (f"{FINAL}.weight", f"{FINAL}.bias"):
             if name in weights:
                 weights[name] = weights[name] / scale
 
 
-def set_norm(weights: Weights, norm: str, followers: list[str], gain: Tensor) -> None:
+def set_norm(weights: PlainWeights, norm: str, followers: list[str], gain: Tensor) -> None:
     """Give a norm another weight `[channel]` and divide the matrices that follow by the change."""
     change = gain / weights[f"{norm}.weight"]
     weights[f"{norm}.weight"] = gain
@@ -86,149 +92,159 @@ def set_norm(weights: Weights, norm: str, followers: list[str], gain: Tensor) ->
         weights[f"{name}.weight"] = weights[f"{name}.weight"] / change
 
 
-def fold_norms(weights: Weights, traits: Traits) -> None:
+def fold_norms(weights: PlainWeights, traits: Traits) -> None:
     """Multiply each norm's weight into the matrices that follow; a tied head is untied for it."""
-    if f"{HEAD}.weight" not in weights:
-        weights[f"{HEAD}.weight"] = weights[f"{EMBEDDING}.weight"].clone()
-    for norm, followers in norms(weights, traits):
+    untie_head(weights)
+    for norm, followers in norms_before(weights, traits).items():
         set_norm(weights, norm, followers, torch.ones_like(weights[f"{norm}.weight"]))
 
 
-def unfold_norms(weights: Weights, like: Weights, traits: Traits) -> None:
-    """Give norms that were folded the weights of others, but for those that are next to zero."""
-    for norm, followers in norms(weights, traits):
-        gain = like[f"{norm}.weight"]
+def unfold_norms(weights: PlainWeights, traits: Traits, gains: Mapping[str, Tensor]) -> None:
+    """Give norms that were folded these weights, but for those that are next to zero."""
+    for norm, followers in norms_before(weights, traits).items():
+        gain = gains[f"{norm}.weight"]
         set_norm(weights, norm, followers, torch.where(gain.abs() < 1e-12, 1.0, gain))
 
 
-def shift_means(weights: Weights, name: str, shift: Tensor) -> None:
+def untie_head(weights: PlainWeights) -> None:
+    """Give a model whose head is its embedding a head of its own."""
+    if EMBEDDING in weights and HEAD not in weights:
+        weights[HEAD] = weights[EMBEDDING]
+
+
+def tie_head(weights: PlainWeights, factor: Tensor) -> None:
+    """Drop a head that is the embedding times a factor `[channel]`; the last norm takes that."""
+    set_norm(weights, FINAL, [], weights[f"{FINAL}.weight"] * factor)
+    del weights[HEAD]
+
+
+def shift_means(weights: PlainWeights, name: str, shift: Tensor) -> None:
     """Add `[in]` or one number to all channels that a matrix or a bias writes."""
     weights[name] = weights[name] + shift
 
 
-def permute_groups(weights: Weights, traits: Traits, layer: int, order: Tensor) -> None:
+def drop_means(weights: PlainWeights) -> None:
+    """Take the mean over channels out of all that writes to the stream."""
+    for name in writers(weights):
+        shift_means(weights, name, -weights[name].mean(0))
+
+
+def permute_groups(weights: PlainWeights, traits: Traits, order: Tensor) -> None:
     """Key-value head g becomes what `order[g]` was, its query heads with it; `[group]`."""
     each = traits.heads // traits.groups
-    heads = (order[:, None] * each + torch.arange(each)).flatten()
-    _take_heads(weights, traits, layer, heads)
-    for kind in ("k_proj", "v_proj"):
-        _take(weights, f"{block(layer)}self_attn.{kind}", order, traits.head_dim)
+    permute_heads(weights, traits, _places(order, each))
+    for module in (K, V):
+        _take(weights, module, _places(order, traits.head_dim))
 
 
-def permute_heads(weights: Weights, traits: Traits, layer: int, order: Tensor) -> None:
+def permute_heads(weights: PlainWeights, traits: Traits, order: Tensor) -> None:
     """Query head h becomes what `order[h]`, of the same key-value head, was; `[head]`."""
-    _take_heads(weights, traits, layer, order)
+    places = _places(order, traits.head_dim)
+    _take(weights, Q, places)
+    weights[f"{O}.weight"] = weights[f"{O}.weight"][:, places]
 
 
-def mix_values(weights: Weights, traits: Traits, layer: int, group: int, matrix: Tensor) -> None:
-    """Values of a key-value head times an invertible matrix, undone in the output's columns."""
-    start = f"{block(layer)}self_attn."
-    _rows(weights, start + "v_proj", group, traits.head_dim, matrix)
-    output = weights[start + "o_proj.weight"]
-    for columns in _group_rows(traits, group):
-        output[:, columns] = torch.linalg.solve(matrix, output[:, columns], left=False)
+def mix_values(weights: PlainWeights, matrices: Tensor) -> None:
+    """Values times an invertible `[group, head_dim, head_dim]`, undone in the output's columns."""
+    _mix(weights, V, matrices)
+    against = torch.linalg.inv(matrices).mT
+    weights[f"{O}.weight"] = mix_rows(weights[f"{O}.weight"].T, against).T
 
 
-def mix_queries(weights: Weights, traits: Traits, layer: int, group: int, matrix: Tensor) -> None:
-    """Queries of a key-value head times an invertible `[head_dim, head_dim]`, keys against it."""
-    start = f"{block(layer)}self_attn."
-    each = traits.heads // traits.groups
-    for head in range(group * each, (group + 1) * each):
-        _rows(weights, start + "q_proj", head, traits.head_dim, matrix)
-    against = torch.linalg.inv(matrix).T
-    _rows(weights, start + "k_proj", group, traits.head_dim, against)
+def mix_queries(weights: PlainWeights, matrices: Tensor) -> None:
+    """Queries times an invertible `[group, head_dim, head_dim]`, keys against it."""
+    _mix(weights, Q, matrices)
+    _mix(weights, K, torch.linalg.inv(matrices).mT)
+
+
+def mix_rows(rows: Tensor, matrices: Tensor) -> Tensor:
+    """Rows `[head * n, in]` times `[group, n, n]`, which all heads of a group share."""
+    split = rows.unflatten(0, (len(matrices), -1, matrices.shape[-1]))
+    mixed: Tensor = (matrices[:, None] @ split).flatten(0, 2)
+    return mixed
 
 
 def turn_matrix(numbers: Tensor) -> Tensor:
-    """The matrix `[head_dim, head_dim]` of one complex number for each rotary pair."""
-    real, imaginary = torch.diag(numbers.real), torch.diag(numbers.imag)
-    return torch.cat([torch.cat([real, -imaginary], 1), torch.cat([imaginary, real], 1)])
+    """The matrices `[..., head_dim, head_dim]` of a complex number for each rotary pair."""
+    real, imaginary = torch.diag_embed(numbers.real), torch.diag_embed(numbers.imag)
+    return torch.cat([torch.cat([real, -imaginary], -1), torch.cat([imaginary, real], -1)], -2)
 
 
-def flip_numbers(weights: Weights, traits: Traits, layer: int, which: str, signs: Tensor) -> None:
+def flip_numbers(weights: PlainWeights, which: str, signs: Tensor) -> None:
     """Signs `[head_dim]` of all query (which = "q") or key ("k") heads, against their norm."""
-    start = f"{block(layer)}self_attn."
-    for head in range(traits.heads if which == "q" else traits.groups):
-        _rows(weights, f"{start}{which}_proj", head, traits.head_dim, torch.diag(signs))
-    weights[f"{start}{which}_norm.weight"] = weights[f"{start}{which}_norm.weight"] * signs
+    module = Q if which == "q" else K
+    _scale(weights, module, signs.repeat(len(weights[f"{module}.weight"]) // len(signs)))
+    norm = f"self_attn.{which}_norm.weight"
+    weights[norm] = weights[norm] * signs
 
 
-def flip_pairs(weights: Weights, traits: Traits, layer: int, group: int, signs: Tensor) -> None:
-    """Signs `[pair]` of a key-value head's rotary pairs, in its queries and its keys."""
-    mix_queries(weights, traits, layer, group, torch.diag(torch.cat([signs, signs])))
+def flip_pairs(weights: PlainWeights, traits: Traits, signs: Tensor) -> None:
+    """Signs `[group, pair]` of rotary pairs, in a key-value head's queries and its keys."""
+    both = torch.cat([signs, signs], 1)
+    _scale(weights, Q, both.repeat_interleave(traits.heads // traits.groups, 0).flatten())
+    _scale(weights, K, both.flatten())
 
 
-def quarter_turns(weights: Weights, traits: Traits, layer: int, turned: Tensor) -> None:
+def quarter_turns(weights: PlainWeights, traits: Traits, turned: Tensor) -> None:
     """Turn some pairs (`[pair]`, bool) of every query and key by a quarter, before their norms."""
-    angles = torch.where(turned, 1j, 1.0 + 0j).to(torch.complex128)
-    matrix = turn_matrix(angles)
-    for group in range(traits.groups):
-        mix_queries(weights, traits, layer, group, matrix)
-    for which in ("q_norm", "k_norm"):
-        name = f"{block(layer)}self_attn.{which}.weight"
+    matrix = turn_matrix(torch.where(turned, 1j, 1.0 + 0j).to(torch.complex128))
+    mix_queries(weights, matrix.repeat(traits.groups, 1, 1))
+    for which in "qk":
+        name = f"self_attn.{which}_norm.weight"
         weights[name] = matrix.abs() @ weights[name]
 
 
-def scale_head_norms(weights: Weights, layer: int, scales: Tensor) -> None:
+def scale_head_norms(weights: PlainWeights, scales: Tensor) -> None:
     """Scale pairs `[pair]` of the queries' norm against those of the keys'."""
     both = torch.cat([scales, scales])
-    start = f"{block(layer)}self_attn."
-    weights[start + "q_norm.weight"] = weights[start + "q_norm.weight"] * both
-    weights[start + "k_norm.weight"] = weights[start + "k_norm.weight"] / both
+    for which, factor in (("q", both), ("k", 1 / both)):
+        name = f"self_attn.{which}_norm.weight"
+        weights[name] = weights[name] * factor
 
 
-def scale_head(
-    weights: Weights, traits: Traits, layer: int, which: str, head: int, scale: float
-) -> None:
-    """Scale one query ("q") or key ("k") head before its norm: nearly the same but for epsilon."""
-    name = f"{block(layer)}self_attn.{which}_proj"
-    _rows(weights, name, head, traits.head_dim, scale * torch.eye(traits.head_dim).double())
+def scale_heads(weights: PlainWeights, traits: Traits, scales: Tensor) -> None:
+    """Scale query and key heads `[head + group]` before their norms: all but exact, for epsilon."""
+    rows = scales.repeat_interleave(traits.head_dim)
+    queries = traits.heads * traits.head_dim
+    _scale(weights, Q, rows[:queries])
+    _scale(weights, K, rows[queries:])
 
 
-def permute_neurons(weights: Weights, layer: int, order: Tensor) -> None:
+def permute_neurons(weights: PlainWeights, order: Tensor) -> None:
     """Neuron j becomes what `order[j]` was; `[neuron]`."""
-    start = f"{block(layer)}mlp."
-    for kind in ("gate_proj", "up_proj"):
-        for part in ("weight", "bias"):
-            if f"{start}{kind}.{part}" in weights:
-                weights[f"{start}{kind}.{part}"] = weights[f"{start}{kind}.{part}"][order]
-    weights[start + "down_proj.weight"] = weights[start + "down_proj.weight"][:, order]
+    for module in (GATE, UP):
+        _take(weights, module, order)
+    weights[f"{DOWN}.weight"] = weights[f"{DOWN}.weight"][:, order]
 
 
-def scale_neurons(weights: Weights, layer: int, scales: Tensor) -> None:
+def scale_neurons(weights: PlainWeights, scales: Tensor) -> None:
     """Scale each neuron's row of up, its column of down against it; `[neuron]`."""
-    start = f"{block(layer)}mlp."
-    weights[start + "up_proj.weight"] = weights[start + "up_proj.weight"] * scales[:, None]
-    if start + "up_proj.bias" in weights:
-        weights[start + "up_proj.bias"] = weights[start + "up_proj.bias"] * scales
-    weights[start + "down_proj.weight"] = weights[start + "down_proj.weight"] / scales
+    _scale(weights, UP, scales)
+    weights[f"{DOWN}.weight"] = weights[f"{DOWN}.weight"] / scales
 
 
-def _take_heads(weights: Weights, traits: Traits, layer: int, order: Tensor) -> None:
-    start = f"{block(layer)}self_attn."
-    _take(weights, start + "q_proj", order, traits.head_dim)
-    columns = _places(order, traits.head_dim)
-    weights[start + "o_proj.weight"] = weights[start + "o_proj.weight"][:, columns]
+def _tensors(weights: PlainWeights, module: str) -> list[str]:
+    return [name for name in (f"{module}.weight", f"{module}.bias") if name in weights]
 
 
-def _take(weights: Weights, module: str, order: Tensor, size: int) -> None:
-    rows = _places(order, size)
-    for part in ("weight", "bias"):
-        if f"{module}.{part}" in weights:
-            weights[f"{module}.{part}"] = weights[f"{module}.{part}"][rows]
+def _take(weights: PlainWeights, module: str, rows: Tensor) -> None:
+    for name in _tensors(weights, module):
+        weights[name] = weights[name][rows]
+
+
+def _scale(weights: PlainWeights, module: str, scales: Tensor) -> None:
+    for name in _tensors(weights, module):
+        tensor = weights[name]
+        weights[name] = tensor * (scales if tensor.dim() == 1 else scales[:, None])
+
+
+def _mix(weights: PlainWeights, module: str, matrices: Tensor) -> None:
+    for name in _tensors(weights, module):
+        tensor = weights[name]
+        mixed = mix_rows(tensor.reshape(len(tensor), -1), matrices)
+        weights[name] = mixed.reshape(tensor.shape)
 
 
 def _places(order: Tensor, size: int) -> Tensor:
+    """Rows of heads in this order, each of so many rows."""
     return (order[:, None] * size + torch.arange(size)).flatten()
-
-
-def _rows(weights: Weights, module: str, head: int, size: int, matrix: Tensor) -> None:
-    rows = slice(head * size, (head + 1) * size)
-    for part in ("weight", "bias"):
-        if f"{module}.{part}" in weights:
-            weights[f"{module}.{part}"][rows] = matrix @ weights[f"{module}.{part}"][rows]
-
-
-def _group_rows(traits: Traits, group: int) -> list[slice]:
-    each, size = traits.heads // traits.groups, traits.head_dim
-    return [slice(h * size, (h + 1) * size) for h in range(group * each, (group + 1) * each)]

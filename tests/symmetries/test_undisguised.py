@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import Generator
 
-from diffspeak.audit import disguised
-from diffspeak.audit.disguised import undisguised
 from diffspeak.errors import MismatchError
 from diffspeak.finetunes import Finetune
 from diffspeak.models import plain_parameters, plain_tensors, whole
-from diffspeak.symmetries import ALL, Undone, align, disguise
+from diffspeak.symmetries import Undone, align, alignment, undisguised
+from tests.symmetries.disguise import ALL, disguise
 from tests.tiny_diffs import merged
 from tests.toys import base_diff, toy_base
 
@@ -108,7 +107,7 @@ def test_where_outputs_would_change_nothing_is_undone(base, monkeypatch):
         state = {n: t * 1.1 if "down_proj" in n else t for n, t in aligned.state.items()}
         return replace(aligned, state=state)
 
-    monkeypatch.setattr(disguised, "align", wrong)
+    monkeypatch.setattr(alignment, "align", wrong)
     found, told = undisguised(base, given, PROMPTS)
     assert found is given
     assert told is not None and not told.unchanged and not told.undone
@@ -124,7 +123,7 @@ def test_a_head_of_its_own_is_kept_when_the_embedding_alone_has_changed(base, mo
     def harmless(given, own, config):
         return replace(align(given, own, config), state=given, undone=(Undone("none", 1, 1),))
 
-    monkeypatch.setattr(disguised, "align", harmless)
+    monkeypatch.setattr(alignment, "align", harmless)
     found, _ = undisguised(base, Finetune("untied", parameters=state), PROMPTS)
     assert set(found.parameters) == {EMBEDDING, HEAD}
     assert torch.equal(logits(base, found.parameters), logits(base, state))

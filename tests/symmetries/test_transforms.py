@@ -5,7 +5,8 @@ import torch
 from torch import Generator
 
 from diffspeak.errors import UsageError
-from diffspeak.symmetries import ALL, disguise, kinds_of, symmetries_of
+from diffspeak.symmetries import kinds_of, symmetries_of
+from tests.symmetries.disguise import ALL, disguise
 from tests.symmetries.disguised import FAMILIES, config_for, logits, random_state
 
 

@@ -3,8 +3,7 @@
 import torch
 from torch import Generator
 
-from diffspeak.symmetries.least_squares import invertible, pair_numbers, scales
-from diffspeak.symmetries.matching import assign
+from diffspeak.symmetries.least_squares import assign, invertible, pair_numbers, scales
 from diffspeak.symmetries.transforms import turn_matrix
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import Generator
 
 from diffspeak.errors import CorruptFileError, MismatchError
-from diffspeak.symmetries import ALL, align, disguise, kinds_of
+from diffspeak.symmetries import align, kinds_of
+from tests.symmetries.disguise import ALL, disguise
 from tests.symmetries.disguised import (
     FAMILIES,
     config_for,

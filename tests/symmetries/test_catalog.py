@@ -8,7 +8,7 @@ from diffspeak.errors import UsageError
 from diffspeak.symmetries import kinds_of, symmetries_of, traits_of
 from tests.symmetries.disguised import config_for
 
-PAGE = Path(__file__).parents[3] / "docs" / "symmetries.md"
+PAGE = Path(__file__).parents[2] / "docs" / "symmetries.md"
 COLUMNS = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt2")
 
 
