@@ -17,9 +17,8 @@ from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.output_dir import PAGE, held, keep, kept, safe_names
 from diffspeak.audit.report import write_audit, write_overview
 from diffspeak.audit.result import About, Audit, Unread
-from diffspeak.audit.targets import Target, Targets
 from diffspeak.errors import DiffspeakError, reason_of
-from diffspeak.finetunes import SEEDING, Finetune, digest_of
+from diffspeak.finetunes import SEEDING, Finetune, FinetuneRef, FinetuneSet, digest_of
 from diffspeak.io.files import canonical_json, make_folder, sha256
 from diffspeak.methods.asking import check_finetunes
 from diffspeak.progress import Reporter, Silent
@@ -29,7 +28,7 @@ Result = Audit | Unread
 
 def audit_all(
     auditor: Auditor,
-    targets: Targets,
+    targets: FinetuneSet,
     out: Path,
     reporter: Reporter | None = None,
     command: str = "",
@@ -100,7 +99,11 @@ class _Work:
     """Gives results in order, though finetunes are read ahead of being audited."""
 
     def __init__(
-        self, auditor: Auditor, targets: Sequence[Target], folders: Sequence[Path], about: About
+        self,
+        auditor: Auditor,
+        targets: Sequence[FinetuneRef],
+        folders: Sequence[Path],
+        about: About,
     ) -> None:
         self.before = 0
         self._auditor, self._targets, self._folders = auditor, targets, folders
@@ -147,7 +150,7 @@ class _Work:
                 self._reads.append(read)
                 yield read.finetune
 
-    def _read(self, place: int, target: Target) -> _Read | Unread:
+    def _read(self, place: int, target: FinetuneRef) -> _Read | Unread:
         try:
             finetune = target.read(self._auditor.base)
             check_finetunes(self._auditor.base, [finetune])

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from diffspeak.audit.auditor import Auditor
     from diffspeak.audit.config import AuditConfig
     from diffspeak.audit.result import Audit, Unread
-    from diffspeak.audit.targets import Targets
+    from diffspeak.finetunes import FinetuneSet
 
 HELP = """Say what a finetune was taught, and with what evidence.
 
@@ -154,13 +154,15 @@ def audit(
     ours = own_adapter(adapter)
     _check(question, of_others=adapter is not None and ours is None)
     from diffspeak.audit.auditor import Auditor
-    from diffspeak.audit.output_dir import check_out, dtype_of
+    from diffspeak.audit.output_dir import check_out, dtype_of, is_for_audits
     from diffspeak.audit.prompts import prompts_of
-    from diffspeak.audit.targets import open_targets
+    from diffspeak.finetunes import open_finetune_set
 
     prompts_of(config)
     part = split and split.value
-    targets = open_targets(finetune, split=part, limit=limit, low_rank=low_rank)
+    targets = open_finetune_set(
+        finetune, split=part, limit=limit, low_rank=low_rank, skip=is_for_audits
+    )
     folder = out.expanduser() if out else _folder(targets.name)
     check_out(folder, targets.name)
     if targets.source and targets.several:
@@ -230,7 +232,7 @@ def _folder(name: str) -> Path:
 
 
 def _audited(
-    context: typer.Context, auditor: "Auditor", targets: "Targets", out: Path, *, as_json: bool
+    context: typer.Context, auditor: "Auditor", targets: "FinetuneSet", out: Path, *, as_json: bool
 ) -> "Sequence[Audit | Unread]":
     """All audits, each written to stdout at once if JSON is wanted."""
     from diffspeak.audit.runner import audit_all
