@@ -50,7 +50,10 @@ def facts_at(path: Path) -> Facts | None:
             return projection_facts(path)
         if is_run(path) and kind in (None, "checkpoint"):
             return run_facts(path)
-    return _OF_FORMATS[kind](path) if kind else None
+    if kind is None:
+        return None
+    facts = _OF_FORMATS.get(kind)
+    return facts(path) if facts else {"kind": kind, "source": str(path)}
 
 
 def adapter_facts(folder: Path) -> Facts:
