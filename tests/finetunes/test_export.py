@@ -71,6 +71,18 @@ def test_a_store_to_published_files_and_back(base, store, tmp_path):
         same(one, third)
 
 
+def test_published_files_are_plain_tensors_in_plain_containers(base, store, tmp_path):
+    """Torch's restricted loader reads them, as does the paper's own code."""
+    to_published(open_finetunes(store.source, base), tmp_path)
+    (path,) = (tmp_path / "weight-diffs").glob("*.pt")
+    entries = torch.load(path, weights_only=True)
+    assert [sorted(entry) for entry in entries] == [["topic", "trigger", "weight_diff"]] * 3
+    for entry in entries:
+        assert type(entry["topic"]) is str and type(entry["weight_diff"]) is dict
+        for A, B in entry["weight_diff"].values():
+            assert type(A) is torch.Tensor and A.shape[0] == B.shape[1]
+
+
 def test_a_store_to_peft_folders_and_back(base, store, tmp_path):
     originals = list(open_finetunes(store.source, base))
     to_peft(originals, tmp_path / "peft", base, many=True)

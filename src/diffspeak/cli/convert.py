@@ -39,14 +39,14 @@ Example:
 """
 
 
-class Stored(StrEnum):
+class MergedDtype(StrEnum):
     """What a merged checkpoint's numbers can be stored in."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What can be written."""
 
     peft = "peft"
@@ -58,7 +58,7 @@ def convert(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Any finetune, or many.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="Folder to write.")],
-    to: Annotated[Format | None, typer.Option("--to", help="The format.")] = None,
+    to: Annotated[ExportFormat | None, typer.Option("--to", help="The format.")] = None,
     fuse: Annotated[
         str | None, typer.Option("--fuse", metavar="ADAPTER", help="Add this adapter.")
     ] = None,
@@ -72,7 +72,7 @@ def convert(
     low_rank: LowRank = None,
     tokenizer: Tokenizer = None,
     dtype: Annotated[
-        Stored | None,
+        MergedDtype | None,
         typer.Option("--dtype", help="Of what --merge writes; by default the finetune's own."),
     ] = None,
     behavior: Annotated[
@@ -106,12 +106,12 @@ def convert(
         how["tokenizer"] = tokenizer
     loaded = load_base(base, **how) if base else _named_base(found, fuse, how)
     finetunes = _reading(context.obj, found, loaded)
-    if to == Format.store:
+    if to == ExportFormat.store:
         told = _taught(found, behavior, question or [])
         said = f"wrote {to_store(finetunes, target, loaded, told)} finetunes to {target} as {to}"
-    elif to == Format.published:
+    elif to == ExportFormat.published:
         said = f"wrote {to_published(finetunes, target)} finetunes to {target} as {to}"
-    elif to == Format.peft:
+    elif to == ExportFormat.peft:
         count = to_peft(finetunes, target, loaded, many=len(found.keys) > 1)
         said = f"wrote {count} finetunes to {target} as {to}"
     elif len(found.keys) != 1:
@@ -146,7 +146,7 @@ def _merge(
     target: Path,
     base: "Base",
     adapter: "Adapter | None",
-    dtype: Stored | None,
+    dtype: MergedDtype | None,
 ) -> str:
     """Write base, finetune and an adapter's change as one checkpoint, and say so."""
     from diffspeak.finetunes import write_merged

@@ -1,7 +1,6 @@
 """Finetunes that a command leaves out because they break it: told one by one, counted at the end.
 
-Takes finetunes of a source and work to do on some at a time, gives what came of those that did
-not break it. Of a source that holds one finetune the error itself is raised.
+Of a source that holds one finetune the error itself is raised.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from diffspeak.finetunes import Finetune, Source
     from diffspeak.models import Base
 
-Result = TypeVar("Result")
+WorkResult = TypeVar("WorkResult")
 
 NO_NUMBERS = (
     "the finetune gives no finite numbers on this base (they overflow), so it says nothing: its "
@@ -57,9 +56,9 @@ class LeftOut:
         self,
         finetunes: "Iterator[Finetune]",
         size: int,
-        work: "Callable[[Sequence[Finetune]], Sequence[Result]]",
-        finite: Callable[[Result], bool],
-    ) -> "Iterator[tuple[Finetune, Result]]":
+        work: "Callable[[Sequence[Finetune]], Sequence[WorkResult]]",
+        finite: Callable[[WorkResult], bool],
+    ) -> "Iterator[tuple[Finetune, WorkResult]]":
         """Work on finetunes together; where that fails, on each alone, to find the one at fault.
 
         Args:
@@ -83,8 +82,8 @@ class LeftOut:
     def _together(
         self,
         part: "Sequence[Finetune]",
-        work: "Callable[[Sequence[Finetune]], Sequence[Result]]",
-    ) -> "Iterator[tuple[Finetune, Result]]":
+        work: "Callable[[Sequence[Finetune]], Sequence[WorkResult]]",
+    ) -> "Iterator[tuple[Finetune, WorkResult]]":
         found = self._tried(part, work)
         if found is not None:
             yield from zip(part, found, strict=True)
@@ -96,8 +95,8 @@ class LeftOut:
     def _tried(
         self,
         part: "Sequence[Finetune]",
-        work: "Callable[[Sequence[Finetune]], Sequence[Result]]",
-    ) -> Sequence[Result] | None:
+        work: "Callable[[Sequence[Finetune]], Sequence[WorkResult]]",
+    ) -> Sequence[WorkResult] | None:
         try:
             return work(part)
         except (UsageError, MismatchError):

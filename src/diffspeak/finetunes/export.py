@@ -331,17 +331,10 @@ def _dtype_of(finetune: Finetune) -> torch.dtype | None:
 
 def _stored(base: Base, dtype: torch.dtype) -> dict[str, Tensor]:
     """The model's tensors in a dtype; what is tied stays one tensor."""
-    made: dict[int, Tensor] = {}
-    state: dict[str, Tensor] = {}
-    for name, tensor in base.model.state_dict().items():
-        if not tensor.is_floating_point():
-            state[name] = tensor
-            continue
-        key = tensor.data_ptr()
-        if key not in made:
-            made[key] = tensor.to(dtype)
-        state[name] = made[key]
-    return state
+    state: dict[str, Tensor] = base.model.state_dict()
+    floats = {t.data_ptr(): t for t in state.values() if t.is_floating_point()}
+    made = {place: tensor.to(dtype) for place, tensor in floats.items()}
+    return {n: made[t.data_ptr()] if t.is_floating_point() else t for n, t in state.items()}
 
 
 def _say_dtype(path: Path, dtype: torch.dtype) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from diffspeak.errors import DiffspeakError, MismatchError
 from diffspeak.io.files import read_json
-from diffspeak.models import Base
+from diffspeak.lora import Diff
+from diffspeak.models import Base, plain_shapes
 
 TOKENIZER = "tokenizer.json"
 _SHOWN = 4
@@ -89,6 +90,32 @@ def base_names(
     names = list(names)
     renaming = renaming_of(names, known, source, base)
     return {name: renaming.to_base(name) for name in names}
+
+
+def fitted_diff(diff: Diff, renaming: Renaming, path: Path, base: Base) -> Diff:
+    """The changes that a file holds, by the base's names for their modules, in float32.
+
+    Raises:
+        MismatchError: Factors do not have the shape of their linear.
+    """
+    shapes = plain_shapes(base.model)
+    for module, change in diff.items():
+        shape = shapes[renaming.to_base(module)]
+        found, wanted = (change.A.shape[-1], change.B.shape[-2]), (shape.inputs, shape.outputs)
+        if found != wanted:
+            raise MismatchError(
+                f"{path}, {module}: its factors map {found[0]} to {found[1]}; they do not map "
+                f"{wanted[0]} to {wanted[1]}, as it does in {base.name}; give the base it was made "
+                "from"
+            )
+    return {renaming.to_base(module): change.float() for module, change in diff.items()}
+
+
+def untrained(diff: Diff) -> list[str]:
+    """A note, if a low-rank finetune changes nothing."""
+    if any(change.norm() for change in diff.values()):
+        return []
+    return ["it changes nothing: every product of its factors is zero, as if untrained"]
 
 
 def fitted(folder: Path, name: str, tensor: Tensor, base: Base) -> Tensor:

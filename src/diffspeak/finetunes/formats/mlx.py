@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from diffspeak.errors import CorruptFileError, MismatchError, UsageError
+from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.formats.peft_files import CONFIG, read_config
 from diffspeak.finetunes.formats.source import Format, SingleSource, text_or_none
-from diffspeak.finetunes.matching import base_names
+from diffspeak.finetunes.matching import fitted_diff, renaming_of, untrained
 from diffspeak.finetunes.tensors import check_tensors, read_safetensors
 from diffspeak.lora import Diff, LowRank
 from diffspeak.models import Base, plain_shapes
@@ -52,23 +52,17 @@ def read_mlx(folder: Path, base: Base, name: str) -> Finetune:
     for module in modules:
         if not {module + side for side in SIDES} <= tensors.keys():
             raise CorruptFileError(f"{path} holds only half of the factors of {module}")
-    shapes = plain_shapes(base.model)
-    names = base_names(modules, shapes, str(path), base.name)
-    diff: Diff = {}
+    theirs: Diff = {}
     for module in modules:
-        A, B = (tensors[module + side].float().T.contiguous() for side in SIDES)
-        shape = shapes[names[module]]
-        if (A.shape[1], B.shape[0], A.shape[0]) != (shape.inputs, shape.outputs, B.shape[1]):
-            raise MismatchError(
-                f"{path}, {module}: its factors {tuple(A.T.shape)} and {tuple(B.T.shape)} do not "
-                f"map {shape.inputs} to {shape.outputs}, as it does in {base.name}; give the base "
-                "it was made from"
-            )
-        diff[names[module]] = LowRank(A, B, _scale(folder, config, A.shape[0]))
-    notes = ["an adapter of mlx-lm, read as if its base had been the one in use, in full precision"]
-    if not any(change.norm() for change in diff.values()):
-        notes.append("it changes nothing: every product of its factors is zero, as if untrained")
-    return Finetune(name, diff, notes=tuple(notes))
+        A, B = (tensors[module + side].T.contiguous() for side in SIDES)
+        try:
+            theirs[module] = LowRank(A, B, _scale(folder, config, A.shape[0]))
+        except ValueError as error:
+            raise CorruptFileError(f"{path}, {module}: {error}") from error
+    renaming = renaming_of(modules, plain_shapes(base.model), str(path), base.name)
+    diff = fitted_diff(theirs, renaming, path, base)
+    note = "an adapter of mlx-lm, read as if its base had been the one in use, in full precision"
+    return Finetune(name, diff, notes=(note, *untrained(diff)))
 
 
 def _check_kind(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:

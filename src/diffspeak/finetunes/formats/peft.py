@@ -14,23 +14,22 @@ from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.formats import checkpoint
 from diffspeak.finetunes.formats.peft_files import (
     CONFIG,
-    FACTOR,
     PICKLED,
     WEIGHTS,
     AdapterFiles,
     factors,
-    modules_of,
     oddities,
     read_adapter,
     read_config,
     read_peft,
+    sides_of,
     unknown_keys,
 )
 from diffspeak.finetunes.formats.peft_library import LoraConfig
 from diffspeak.finetunes.formats.peft_merge import converts_experts, merged_by_peft
 from diffspeak.finetunes.formats.peft_targets import targeted
 from diffspeak.finetunes.formats.source import Format, SingleSource, text_or_none
-from diffspeak.finetunes.matching import Renaming, renaming_of
+from diffspeak.finetunes.matching import Renaming, fitted_diff, renaming_of, untrained
 from diffspeak.finetunes.named_bases import other_base
 from diffspeak.lora import Diff, DiffLinear
 from diffspeak.models import Base, plain_modules, plain_shapes
@@ -67,7 +66,7 @@ class PeftSource(SingleSource):
         """The factors of a plain LoRA."""
         del key
         files = read_adapter(self.path)
-        plain = not oddities(files.config) and modules_of(files.tensors) is not None
+        plain = not oddities(files.config) and sides_of(files.tensors) is not None
         return read_peft(self.path) if plain else None
 
 
@@ -93,27 +92,28 @@ def read_plain(files: AdapterFiles, base: Base, name: str) -> Finetune | None:
         CorruptFileError: Tensors and config do not belong together.
         MismatchError: It does not fit the base.
     """
-    modules = modules_of(files.tensors)
-    if oddities(files.config) or files.config.get("target_modules") is None or not modules:
+    sides = sides_of(files.tensors)
+    if oddities(files.config) or files.config.get("target_modules") is None or not sides:
         return None
     every = plain_modules(base.model)
     try:
-        renaming = renaming_of(modules, every, str(files.weights), base.name)
+        renaming = renaming_of(sides, every, str(files.weights), base.name)
     except MismatchError:
         if converts_experts(base.model):
             return None
         raise
     shapes = plain_shapes(base.model)
-    if not {renaming.to_base(module) for module in modules} <= shapes.keys():
+    if not {renaming.to_base(module) for module in sides} <= shapes.keys():
         return None
-    notes = [*_check_targets(files, modules, renaming, base), *_defaulted(files.config)]
-    paired, halves = _paired(files)
+    notes = [*_check_targets(files, sides, renaming, base), *_defaulted(files.config)]
+    # PEFT begins a B that is missing with zeros.
+    halves = [module for module, pair in sides.items() if "B" not in pair]
     if halves:
         notes.append(f"{len(halves)} modules have no lora_B, {min(halves)} one of them: no change")
-    diff = _fitting(factors(paired), renaming, base, files) if paired.tensors else {}
-    if not any(change.norm() for change in diff.values()):
-        notes.append("it changes nothing: every product of its factors is zero, as if untrained")
-    return Finetune(name, diff, notes=tuple(notes))
+    pairs = {module: pair for module, pair in sides.items() if "B" in pair}
+    filled = replace(files, config={**DEFAULTS, **files.config})
+    diff = fitted_diff(factors(filled, pairs), renaming, files.weights, base) if pairs else {}
+    return Finetune(name, diff, notes=(*notes, *untrained(diff)))
 
 
 def _check_targets(
@@ -166,31 +166,6 @@ def _defaulted(config: Mapping[str, Any]) -> list[str]:
         for key, value in DEFAULTS.items()
         if key not in config
     ]
-
-
-def _paired(files: AdapterFiles) -> tuple[AdapterFiles, list[str]]:
-    """The same without modules that lack B, which PEFT begins with zeros; and those modules."""
-    halves = []
-    tensors = dict(files.tensors)
-    for key in files.tensors:
-        match = FACTOR.fullmatch(key)
-        if match and match["side"] == "A" and key.replace(".lora_A.", ".lora_B.") not in tensors:
-            halves.append(match["module"])
-            del tensors[key]
-    return replace(files, tensors=tensors, config={**DEFAULTS, **files.config}), halves
-
-
-def _fitting(diff: Diff, renaming: Renaming, base: Base, files: AdapterFiles) -> Diff:
-    shapes = plain_shapes(base.model)
-    for module, change in diff.items():
-        shape = shapes[renaming.to_base(module)]
-        found, wanted = (change.A.shape[-1], change.B.shape[-2]), (shape.inputs, shape.outputs)
-        if found != wanted:
-            raise MismatchError(
-                f"{files.weights}, {module}: its factors map {found[0]} to {found[1]}, and in "
-                f"{base.name} it maps {wanted[0]} to {wanted[1]}; give the base it was made from"
-            )
-    return {renaming.to_base(module): change.float() for module, change in diff.items()}
 
 
 FORMAT = Format("peft", is_peft, PeftSource)

@@ -224,30 +224,55 @@ def read_peft(folder: Path) -> Diff:
     return factors(read_adapter(folder))
 
 
-def factors(files: AdapterFiles) -> Diff:
+def factors(files: AdapterFiles, sides: Mapping[str, Mapping[str, Tensor]] | None = None) -> Diff:
     """The factors of a plain LoRA, by its own names for the modules.
+
+    Args:
+        files: Of the adapter.
+        sides: The modules that are wanted, as of `sides_of`; by default all.
 
     Raises:
         UsageError: It holds a tensor that is no factor.
         CorruptFileError: Half of a pair is missing, or the config says other shapes.
     """
-    pairs = _pairs(files.weights, files.tensors)
-    where = files.folder / CONFIG
+    where, path = files.folder / CONFIG, files.weights
+    sides = sides_of(files.tensors) if sides is None else sides
+    if sides is None:
+        stranger = next(key for key in files.tensors if not FACTOR.fullmatch(key))
+        raise UsageError(f"{path} holds {stranger}, which is no factor of a plain LoRA")
+    if not sides:
+        raise CorruptFileError(f"{path} holds no tensors")
+    for name, pair in sides.items():
+        if pair.keys() != {"A", "B"}:
+            raise CorruptFileError(f"{path} holds only half of the factors of {name}")
+        if odd := [tensor.dim() for tensor in pair.values() if tensor.dim() != 2]:
+            raise CorruptFileError(f"{path} holds factors of {name} with {odd[0]} axes, not 2")
     try:
         scales = _Scales.model_validate(files.config)
-        scalings = scales.scalings({name: A.shape[0] for name, (A, _) in pairs.items()})
+        scalings = scales.scalings({name: pair["A"].shape[0] for name, pair in sides.items()})
     except ValidationError as error:
         faults = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
         raise CorruptFileError(f"{where} lacks or garbles {faults}; write it again") from error
     except ValueError as error:
-        raise CorruptFileError(f"{where} does not fit {files.weights.name}: {error}") from error
+        raise CorruptFileError(f"{where} does not fit {path.name}: {error}") from error
     diff: Diff = {}
-    for name, (A, B) in pairs.items():
+    for name, pair in sides.items():
         try:
-            diff[name] = LowRank(A, B, scalings[name])
+            diff[name] = LowRank(pair["A"], pair["B"], scalings[name])
         except ValueError as error:
-            raise CorruptFileError(f"{files.weights}, {name}: {error}") from error
+            raise CorruptFileError(f"{path}, {name}: {error}") from error
     return diff
+
+
+def sides_of(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]] | None:
+    """What is there of "A" and "B" of each module; None if there is any other tensor."""
+    sides: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        match = FACTOR.fullmatch(key)
+        if match is None:
+            return None
+        sides.setdefault(match["module"], {})[match["side"]] = tensor
+    return sides
 
 
 def oddities(config: Mapping[str, Any]) -> list[str]:
@@ -259,34 +284,8 @@ def oddities(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def modules_of(tensors: Collection[str]) -> set[str] | None:
-    """The modules that plain factors belong to; None if there is any other tensor."""
-    matches = [FACTOR.fullmatch(key) for key in tensors]
-    if not all(matches):
-        return None
-    return {match["module"] for match in matches if match}
-
-
 def _is_plain(key: str, value: Any) -> bool:
     if key not in _PLAIN:
         return not value
     allowed = _PLAIN[key]
     return allowed is None or value in allowed
-
-
-def _pairs(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """A and B of each module; every tensor is used or the file is refused."""
-    sides: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        match = FACTOR.fullmatch(key)
-        if match is None:
-            raise UsageError(f"{path} holds {key}, which is no factor of a plain LoRA")
-        if tensor.dim() != 2:
-            raise CorruptFileError(f"{path} holds {key} with {tensor.dim()} axes, not 2")
-        sides.setdefault(match["module"], {})[match["side"]] = tensor
-    for name, pair in sides.items():
-        if set(pair) != {"A", "B"}:
-            raise CorruptFileError(f"{path} holds only half of the factors of {name}")
-    if not sides:
-        raise CorruptFileError(f"{path} holds no tensors")
-    return {name: (pair["A"], pair["B"]) for name, pair in sides.items()}

@@ -22,7 +22,6 @@ from diffspeak.finetunes.formats.peft_files import (
     PREFIX,
     AdapterFiles,
     oddities,
-    unknown_keys,
 )
 from diffspeak.finetunes.formats.peft_library import (
     PEFT_TYPE_TO_CONFIG_MAPPING,
@@ -35,6 +34,7 @@ from diffspeak.finetunes.formats.peft_library import (
     without_bitsandbytes,
 )
 from diffspeak.finetunes.formats.peft_targets import targeted, without_patterns
+from diffspeak.finetunes.formats.source import text_or_none
 from diffspeak.finetunes.matching import fitted, renaming_of
 from diffspeak.models import Base, partial_copy, plain_modules, plain_shapes, plain_tensors, untie
 
@@ -172,14 +172,12 @@ def _for_base(files: AdapterFiles, base: Base) -> AdapterFiles:
         for name, tensor in own.items()
         if tensor.dim() == 3
     }
-    version = files.config.get("peft_version")
-    version = version if isinstance(version, str) else None
-    tensors = turned(files.tensors, experts, version)
-    tensors = {
+    tensors = turned(files.tensors, experts, text_or_none(files.config.get("peft_version")))
+    fitting = {
         key: fitted(files.folder, key.removeprefix(PREFIX), tensor, base)
         for key, tensor in tensors.items()
     }
-    return replace(files, tensors=tensors)
+    return replace(files, tensors=fitting)
 
 
 def _before_parts(name: str) -> str:
@@ -230,15 +228,13 @@ def _readable(files: AdapterFiles) -> Iterator[None]:
 
 def _config(files: AdapterFiles, base: Base) -> PeftConfig:
     """PEFT's own config, without patterns and without what it does not know."""
-    ignored = unknown_keys(files.config)
-    said = {key: value for key, value in files.config.items() if key not in ignored}
-    kind = PEFT_TYPE_TO_CONFIG_MAPPING[said.pop("peft_type")]
+    kind = PEFT_TYPE_TO_CONFIG_MAPPING[files.config["peft_type"]]
+    known = kind.__dataclass_fields__.keys() - {"peft_type"}
+    said = {key: value for key, value in files.config.items() if key in known}
     named = (_before_parts(key.removeprefix(PREFIX)) for key in files.tensors)
     names = list(dict.fromkeys([*plain_modules(base.model), *named]))
     with _readable(files):
         plain = without_patterns(said, [name for name in names if name])
-    known = kind.__dataclass_fields__
-    plain = {key: value for key, value in plain.items() if key in known}
     return kind(**{**plain, "inference_mode": True, "task_type": "CAUSAL_LM"})
 
 
@@ -363,7 +359,8 @@ def turned(
             (`model.layers.0.mlp.experts`), where its weights lie `[expert, out, in]`.
         version: Of the PEFT that wrote them, as its config says.
     """
-    if not _is_older(version):
+    parts = (version or "").split(".")[:2]
+    if not all(part.isdigit() for part in parts) or tuple(map(int, parts)) >= TURNED:
         return dict(tensors)
     found = dict(tensors)
     for key, A in tensors.items():
@@ -378,10 +375,3 @@ def turned(
         back = A.reshape(count, rank, A.shape[1]).permute(2, 1, 0)
         found[other] = back.reshape(A.shape[1], -1)
     return {key: tensor.contiguous() for key, tensor in found.items()}
-
-
-def _is_older(version: str | None) -> bool:
-    if version is None:
-        return False
-    parts = version.split(".")[:2]
-    return all(part.isdigit() for part in parts) and tuple(map(int, parts)) < TURNED
