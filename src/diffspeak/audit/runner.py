@@ -41,7 +41,7 @@ def audit_all(
 
     Args:
         auditor: For their base.
-        targets: From `open_targets`.
+        targets: From `open_finetune_set`.
         out: New, empty, or begun with the same targets.
         reporter: Is told how far it is.
         command: What reproduces it, as typed.
