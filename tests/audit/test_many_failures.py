@@ -124,9 +124,9 @@ def test_an_error_of_nobody_ends_it(base, tmp_path):
 
 
 def test_what_breaks_when_it_is_opened_holds_nothing_of_its_file(base, tmp_path, monkeypatch):
-    from diffspeak.audit import targets as module
+    from diffspeak.finetunes import open as module
 
-    def fail(source):
+    def fail(source, **options):
         content = bytes(1000)
         raise KeyError(len(content))
 

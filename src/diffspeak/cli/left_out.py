@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from diffspeak.models import Base
 
 WorkResult = TypeVar("WorkResult")
+Work = Callable[[Sequence["Finetune"]], Sequence[WorkResult]]
+"""Gives a result for each of some finetunes."""
 
 NO_NUMBERS = (
     "the finetune gives no finite numbers on this base (they overflow), so it says nothing: its "
@@ -56,7 +58,7 @@ class LeftOut:
         self,
         finetunes: "Iterator[Finetune]",
         size: int,
-        work: "Callable[[Sequence[Finetune]], Sequence[WorkResult]]",
+        work: Work[WorkResult],
         finite: Callable[[WorkResult], bool],
     ) -> "Iterator[tuple[Finetune, WorkResult]]":
         """Work on finetunes together; where that fails, on each alone, to find the one at fault.
@@ -80,9 +82,7 @@ class LeftOut:
                     self._add(finetune.name, DiffspeakError(NO_NUMBERS), "")
 
     def _together(
-        self,
-        part: "Sequence[Finetune]",
-        work: "Callable[[Sequence[Finetune]], Sequence[WorkResult]]",
+        self, part: "Sequence[Finetune]", work: Work[WorkResult]
     ) -> "Iterator[tuple[Finetune, WorkResult]]":
         found = self._tried(part, work)
         if found is not None:
@@ -93,9 +93,7 @@ class LeftOut:
             yield from ((finetune, result) for result in alone or ())
 
     def _tried(
-        self,
-        part: "Sequence[Finetune]",
-        work: "Callable[[Sequence[Finetune]], Sequence[WorkResult]]",
+        self, part: "Sequence[Finetune]", work: Work[WorkResult]
     ) -> Sequence[WorkResult] | None:
         try:
             return work(part)
