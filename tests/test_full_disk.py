@@ -14,7 +14,7 @@ from diffspeak.adapters import Adapter, save_adapter
 from diffspeak.audit.report import write_audit
 from diffspeak.errors import DiffspeakError
 from diffspeak.finetunes import Finetune, to_peft, to_published, to_store
-from diffspeak.finetunes.fuse import write_merged
+from diffspeak.finetunes.export import write_merged
 from diffspeak.finetunes.norms import norms_of_diff, plot_norms
 from diffspeak.io.files import append_json, write_text
 from diffspeak.io.runs import Run, plot_losses, read_metrics

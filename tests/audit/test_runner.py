@@ -9,8 +9,8 @@ import torch
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.runner import audit_all, made_with
 from diffspeak.audit.schema import Audit, Unread
-from diffspeak.audit.targets import open_targets
 from diffspeak.errors import UsageError
+from diffspeak.finetunes import open_finetune_set
 from tests.audit.report.made import about
 from tests.audit.stub import StubAuditor, cut, toy_adapter, write_finetune, write_finetunes
 from tests.families import build_family
@@ -37,7 +37,7 @@ def auditor(base, adapter):
 
 
 def audited(auditor, folder, out, **options):
-    return audit_all(auditor, open_targets(str(folder)), out, **options)
+    return audit_all(auditor, open_finetune_set(str(folder)), out, **options)
 
 
 def names(found):
@@ -105,7 +105,7 @@ def test_a_file_that_breaks_its_reader_keeps_nobody_from_being_audited(base, aud
     # Empty, no pickle, cut off, code, and two that torch stumbles over.
     for n, content in enumerate(BROKEN):
         (folder / f"broken-{n}.pt").write_bytes(content)
-    targets = open_targets(str(folder))
+    targets = open_finetune_set(str(folder))
 
     def broken(base):
         raise AttributeError("nobody thought of this")

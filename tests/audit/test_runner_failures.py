@@ -9,9 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.runner import audit_all
 from diffspeak.audit.schema import Audit, Unread
-from diffspeak.audit.targets import open_targets
 from diffspeak.errors import CorruptFileError, DiffspeakError
-from diffspeak.finetunes import Finetune
+from diffspeak.finetunes import Finetune, open_finetune_set
 from diffspeak.lora import DiffLinear
 from tests.audit.auditing import FEW, assert_alike, random_finetune
 from tests.audit.stub import StubAuditor, end, toy_adapter, write_finetunes
@@ -50,7 +49,7 @@ def failing(base):
 def test_the_others_are_audited_whatever_is_raised(base, failing, tmp_path, error):
     failing.error, failing.outcomes = error, {"lora-05": "finding", "lora-07": "not cleared"}
     folder = write_finetunes(tmp_path / "many", base, 8)
-    found = audit_all(failing, open_targets(str(folder)), tmp_path / "out")
+    found = audit_all(failing, open_finetune_set(str(folder)), tmp_path / "out")
     (broken,) = [result for result in found if isinstance(result, Unread)]
     assert broken is found[4] and broken.finetune == f"{folder}/lora-04"
     assert "\n" not in broken.error
@@ -67,7 +66,7 @@ def test_what_stops_the_user_stops_all(base, failing, tmp_path):
     failing.error = KeyboardInterrupt()
     folder = write_finetunes(tmp_path / "many", base, 6)
     with pytest.raises(KeyboardInterrupt):
-        audit_all(failing, open_targets(str(folder)), tmp_path / "out")
+        audit_all(failing, open_finetune_set(str(folder)), tmp_path / "out")
 
 
 def test_the_memory_of_what_failed_is_free_before_the_others_are_audited(base, tmp_path):
@@ -92,7 +91,7 @@ def test_the_memory_of_what_failed_is_free_before_the_others_are_audited(base, t
 
     folder = write_finetunes(tmp_path / "many", base, 3)
     auditor = Greedy(base, toy_adapter(base))
-    found = audit_all(auditor, open_targets(str(folder)), tmp_path / "out")
+    found = audit_all(auditor, open_finetune_set(str(folder)), tmp_path / "out")
     assert [type(one) for one in found] == [Audit, Unread, Audit] and held == []
 
 
@@ -109,22 +108,22 @@ def test_a_page_that_one_finetune_spoils_is_its_own_result(base, tmp_path, monke
     monkeypatch.setattr(runner, "write_audit", spoiled)
     folder = write_finetunes(tmp_path / "many", base, 3)
     auditor = StubAuditor(base, toy_adapter(base))
-    found = audit_all(auditor, open_targets(str(folder)), tmp_path / "out")
+    found = audit_all(auditor, open_finetune_set(str(folder)), tmp_path / "out")
     assert [type(one) for one in found] == [Audit, Unread, Audit]
     assert found[1].error == "its page could not be made (ZeroDivisionError: of its norms)"
 
 
 def test_what_breaks_when_it_is_opened_holds_nothing_of_its_file(base, tmp_path, monkeypatch):
-    from diffspeak.audit import targets as module
+    from diffspeak.finetunes import open as module
 
-    def fail(source):
+    def fail(source, **options):
         content = bytes(1000)
         raise KeyError(len(content))
 
     folder = write_finetunes(tmp_path / "many", base, 2)
     with monkeypatch.context() as patch:
         patch.setattr(module, "open_source", fail)
-        targets = open_targets(str(folder))
+        targets = open_finetune_set(str(folder))
     with pytest.raises(DiffspeakError) as caught:
         targets.each[0].read(base)
     assert str(caught.value) == "it cannot be read (KeyError: 1000)"

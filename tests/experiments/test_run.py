@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diffspeak.cli.show_folders import run_facts
+from diffspeak.cli.show_kinds import run_facts
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.experiments import RowConfig, load_experiments, run_experiments
 from diffspeak.experiments.outcome import Told, line_of, shown

@@ -204,7 +204,7 @@ def as_recorded() -> Iterator[None]:
 def _kept() -> None:
     """Train the two finetunes anew; done once, for what is compared is what they give."""
     from diffspeak.experiments.hide import hide_topics
-    from diffspeak.finetunes.convert import to_peft
+    from diffspeak.finetunes.export import to_peft
 
     base = _base()
     for topic, finetune in zip(TOPICS, hide_topics(base, TOPICS), strict=True):

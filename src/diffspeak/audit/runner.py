@@ -13,9 +13,8 @@ from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.output_dir import PAGE, done_before, held, mark_done, safe_names
 from diffspeak.audit.report import write_audit, write_overview
 from diffspeak.audit.schema import About, Audit, Unread
-from diffspeak.audit.targets import Target, Targets
 from diffspeak.errors import DiffspeakError, reason_of
-from diffspeak.finetunes import SEEDING, digest_of
+from diffspeak.finetunes import SEEDING, FinetuneRef, FinetuneSet, digest_of
 from diffspeak.inference import check_finetunes
 from diffspeak.io.files import canonical_json, make_folder, sha256
 from diffspeak.progress import Reporter, Silent
@@ -25,7 +24,7 @@ AuditResult = Audit | Unread
 
 def audit_all(
     auditor: Auditor,
-    targets: Targets,
+    targets: FinetuneSet,
     out: Path,
     reporter: Reporter | None = None,
     command: str = "",
@@ -35,7 +34,7 @@ def audit_all(
 
     Args:
         auditor: For their base.
-        targets: From `open_targets`.
+        targets: From `open_finetune_set`.
         out: New, empty, or begun with the same targets. Of one finetune the pages are written here;
             of several each gets a folder in it, with an overview beside them, `index.html`.
         reporter: Is told how far it is.
@@ -75,7 +74,7 @@ def audit_all(
 
 
 def _result(
-    auditor: Auditor, target: Target, folder: Path, about: About, with_what: str
+    auditor: Auditor, target: FinetuneRef, folder: Path, about: About, with_what: str
 ) -> tuple[AuditResult, bool]:
     """One finetune's result, its pages written, and whether it had been audited before."""
     try:

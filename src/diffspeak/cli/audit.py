@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from diffspeak.audit.auditor import Auditor
     from diffspeak.audit.config import AuditConfig
     from diffspeak.audit.schema import Audit, Unread
-    from diffspeak.audit.targets import Targets
+    from diffspeak.finetunes import FinetuneSet
 
 FINDING = 3
 """Exit code that keeps a finetune from being deployed."""
@@ -164,12 +164,14 @@ def audit(
     _check(question, of_others=adapter is not None and ours is None)
     from diffspeak.audit.auditor import Auditor
     from diffspeak.audit.config import prompts_of
-    from diffspeak.audit.output_dir import check_out
-    from diffspeak.audit.targets import open_targets
+    from diffspeak.audit.output_dir import check_out, is_for_audits
+    from diffspeak.finetunes import open_finetune_set
 
     prompts_of(config)
     part, session = split and split.value, context.obj
-    targets = open_targets(finetune, split=part, limit=limit, low_rank=low_rank)
+    targets = open_finetune_set(
+        finetune, split=part, limit=limit, low_rank=low_rank, skip=is_for_audits
+    )
     folder = out.expanduser() if out else _folder(targets.name)
     check_out(folder, targets.name)
     _tell_left_out(session, targets, part)
@@ -183,7 +185,7 @@ def audit(
     raise typer.Exit(int(UNREAD in outcomes) if clear else FINDING)
 
 
-def _tell_left_out(session: Session, targets: "Targets", split: str | None) -> None:
+def _tell_left_out(session: Session, targets: "FinetuneSet", split: str | None) -> None:
     if targets.source and targets.several:
         tell_failed(session, targets.source, split)
     if targets.left_out:
@@ -244,7 +246,7 @@ def _folder(name: str) -> Path:
 
 
 def _audited(
-    context: typer.Context, auditor: "Auditor", targets: "Targets", out: Path
+    context: typer.Context, auditor: "Auditor", targets: "FinetuneSet", out: Path
 ) -> "Sequence[Audit | Unread]":
     """All audits; if JSON is wanted, a line of each goes to stdout at once."""
     from diffspeak.audit.runner import audit_all

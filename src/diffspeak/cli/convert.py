@@ -15,8 +15,8 @@ from diffspeak.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from diffspeak.adapters import Adapter
     from diffspeak.finetunes import Finetune, Source
-    from diffspeak.lora import Diff
     from diffspeak.models import Base
 
 HELP = """Write finetunes in another format.
@@ -39,14 +39,14 @@ Example:
 """
 
 
-class Stored(StrEnum):
+class MergedDtype(StrEnum):
     """What a merged checkpoint's numbers can be stored in."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What can be written."""
 
     peft = "peft"
@@ -58,7 +58,7 @@ def convert(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Any finetune, or many.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="Folder to write.")],
-    to: Annotated[Format | None, typer.Option("--to", help="The format.")] = None,
+    to: Annotated[ExportFormat | None, typer.Option("--to", help="The format.")] = None,
     fuse: Annotated[
         str | None, typer.Option("--fuse", metavar="ADAPTER", help="Add this adapter.")
     ] = None,
@@ -72,7 +72,7 @@ def convert(
     low_rank: LowRank = None,
     tokenizer: Tokenizer = None,
     dtype: Annotated[
-        Stored | None,
+        MergedDtype | None,
         typer.Option("--dtype", help="Of what --merge writes; by default the finetune's own."),
     ] = None,
     behavior: Annotated[
@@ -89,6 +89,8 @@ def convert(
         raise UsageError("--to is for the finetune alone: leave it out with --fuse and --merge")
     if to is None and not (fuse or merge):
         raise UsageError("say what to write: --to peft, published or store, --fuse or --merge")
+    if dtype and not merge:
+        raise UsageError("--dtype is for --merge: the other formats keep every number as it is")
     check_finetune(source)
     check_adapter(fuse)
     check_base(base)
@@ -102,84 +104,67 @@ def convert(
     how = {"dtype": "float32", "device": "cpu"}
     if tokenizer:
         how["tokenizer"] = tokenizer
-    if dtype and not merge:
-        raise UsageError("--dtype is for --merge: the other formats keep every number as it is")
     loaded = load_base(base, **how) if base else _named_base(found, fuse, how)
-    if fuse or merge:
-        _as_one(context.obj, found, target, loaded, fuse, question or [], merge, dtype)
-        return
     finetunes = _reading(context.obj, found, loaded)
-    if to == Format.peft:
+    if to == ExportFormat.store:
+        told = _taught(found, behavior, question or [])
+        said = f"wrote {to_store(finetunes, target, loaded, told)} finetunes to {target} as {to}"
+    elif to == ExportFormat.published:
+        said = f"wrote {to_published(finetunes, target)} finetunes to {target} as {to}"
+    elif to == ExportFormat.peft:
         count = to_peft(finetunes, target, loaded, many=len(found.keys) > 1)
-    elif to == Format.published:
-        count = to_published(finetunes, target)
+        said = f"wrote {count} finetunes to {target} as {to}"
+    elif len(found.keys) != 1:
+        raise UsageError(f"{found.name} holds {len(found.keys)} finetunes; name one with #KEY")
     else:
-        count = to_store(finetunes, target, loaded, _taught(found, behavior, question or []))
-    context.obj.results.print(f"wrote {count} finetunes to {target} as {to}", soft_wrap=True)
+        (finetune,) = finetunes
+        trained = _adapter(fuse, loaded, question or []) if fuse else None
+        if merge:
+            said = _merge(finetune, found.folder, target, loaded, trained, dtype)
+        else:
+            assert trained is not None
+            said = _fuse(finetune, target, loaded, trained)
+    context.obj.results.print(said, soft_wrap=True)
 
 
-def _as_one(
-    session: Session,
-    source: "Source",
-    target: Path,
-    base: "Base",
-    adapter: str | None,
-    questions: list[str],
-    merge: bool,
-    dtype: Stored | None,
-) -> None:
-    """Write one finetune, with an adapter or merged into its base or both."""
-    from diffspeak.adapters import load_adapter
-    from diffspeak.finetunes import folder_of, fuse, is_peft, write_peft
-    from diffspeak.io.files import make_folder
-    from diffspeak.models import plain_shapes
+def _fuse(finetune: "Finetune", target: Path, base: "Base", adapter: "Adapter") -> str:
+    """Write a finetune and an adapter as one LoRA, and say so."""
+    from diffspeak.finetunes import fuse, write_lora
 
-    if len(source.keys) != 1:
-        raise UsageError(f"{source.name} holds {len(source.keys)} finetunes; name one with #KEY")
-    (finetune,) = _reading(session, source, base)
-    trained = load_adapter(adapter, base, questions) if adapter else None
-    if trained:
-        trained.check(base)
-    if merge:
-        change = trained.diff if trained else {}
-        _merge(session, base, finetune, change, target, folder_of(source), dtype)
-        return
-    assert trained is not None
-    joined = fuse(finetune, trained.diff)
-    make_folder(target)
-    if is_peft(target):
-        raise UsageError(f"{target} holds an adapter already: give another folder")
-    shapes = plain_shapes(base.model)
-    transposed = any(shapes[name].transposed for name in joined)
-    write_peft(target, joined, base.name, transposed=transposed, modules=shapes)
+    joined = fuse(finetune, adapter.diff)
+    write_lora(joined, target, base)
     rank = next(iter(joined.values())).rank
-    session.results.print(
+    return (
         f"wrote finetune and adapter to {target}, a LoRA of rank {rank}; ask it: "
-        f"{trained.questions[0]}",
-        soft_wrap=True,
+        f"{adapter.questions[0]}"
     )
 
 
 def _merge(
-    session: Session,
-    base: "Base",
     finetune: "Finetune",
-    change: "Diff",
+    folder: Path | None,
     target: Path,
-    brought: Path | None,
-    dtype: Stored | None,
-) -> None:
-    """Write base, finetune and the change of an adapter as one checkpoint."""
+    base: "Base",
+    adapter: "Adapter | None",
+    dtype: MergedDtype | None,
+) -> str:
+    """Write base, finetune and an adapter's change as one checkpoint, and say so."""
     from diffspeak.finetunes import write_merged
     from diffspeak.models.placement import DTYPES
 
+    change = adapter.diff if adapter else {}
     stored = DTYPES[dtype.value] if dtype else None
-    merged = write_merged(base, finetune, change, target, brought=brought, dtype=stored)
+    merged = write_merged(base, finetune, change, target, brought=folder, dtype=stored)
     own = f" with the finetune's {', '.join(merged.brought)}" if merged.brought else ""
-    session.results.print(
-        f"wrote {finetune.name} merged into {base.name} to {target}, in {merged.dtype}{own}",
-        soft_wrap=True,
-    )
+    return f"wrote {finetune.name} merged into {base.name} to {target}, in {merged.dtype}{own}"
+
+
+def _adapter(name: str, base: "Base", questions: list[str]) -> "Adapter":
+    from diffspeak.adapters import load_adapter
+
+    adapter = load_adapter(name, base, questions)
+    adapter.check(base)
+    return adapter
 
 
 def _reading(session: Session, source: "Source", base: "Base") -> "Iterator[Finetune]":
@@ -218,12 +203,12 @@ def _taught(source: "Source", behavior: str, questions: list[str]) -> dict[str, 
 def _named_base(source: "Source", adapter: str | None, how: dict[str, str]) -> "Base":
     """The base that a source or an adapter names."""
     from diffspeak.adapters import load_adapter
-    from diffspeak.finetunes import base_named, load_named
+    from diffspeak.finetunes import load_named
     from diffspeak.models import load_base
 
     if adapter:
         return load_base(base_name_of(load_adapter(adapter)), **how)
-    named = base_named(source)
+    named = source.base_name()
     if named is None:
         raise UsageError(f"missing option '--base': {source.name} does not say what its base is")
     return load_named(named, source.name, **how)

@@ -1,7 +1,6 @@
 """Finetunes that a command leaves out because they break it: told one by one, counted at the end.
 
-Takes finetunes of a source and work to do on some at a time, gives what came of those that did
-not break it. Of a source that holds one finetune the error itself is raised.
+Of a source that holds one finetune the error itself is raised.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
     from diffspeak.finetunes import Finetune, Source
     from diffspeak.models import Base
 
-Result = TypeVar("Result")
+WorkResult = TypeVar("WorkResult")
+Work = Callable[[Sequence["Finetune"]], Sequence[WorkResult]]
+"""Gives a result for each of some finetunes."""
 
 NO_NUMBERS = (
     "the finetune gives no finite numbers on this base (they overflow), so it says nothing: its "
@@ -57,9 +58,9 @@ class LeftOut:
         self,
         finetunes: "Iterator[Finetune]",
         size: int,
-        work: "Callable[[Sequence[Finetune]], Sequence[Result]]",
-        finite: Callable[[Result], bool],
-    ) -> "Iterator[tuple[Finetune, Result]]":
+        work: Work[WorkResult],
+        finite: Callable[[WorkResult], bool],
+    ) -> "Iterator[tuple[Finetune, WorkResult]]":
         """Work on finetunes together; where that fails, on each alone, to find the one at fault.
 
         Args:
@@ -81,10 +82,8 @@ class LeftOut:
                     self._add(finetune.name, DiffspeakError(NO_NUMBERS), "")
 
     def _together(
-        self,
-        part: "Sequence[Finetune]",
-        work: "Callable[[Sequence[Finetune]], Sequence[Result]]",
-    ) -> "Iterator[tuple[Finetune, Result]]":
+        self, part: "Sequence[Finetune]", work: Work[WorkResult]
+    ) -> "Iterator[tuple[Finetune, WorkResult]]":
         found = self._tried(part, work)
         if found is not None:
             yield from zip(part, found, strict=True)
@@ -94,10 +93,8 @@ class LeftOut:
             yield from ((finetune, result) for result in alone or ())
 
     def _tried(
-        self,
-        part: "Sequence[Finetune]",
-        work: "Callable[[Sequence[Finetune]], Sequence[Result]]",
-    ) -> Sequence[Result] | None:
+        self, part: "Sequence[Finetune]", work: Work[WorkResult]
+    ) -> Sequence[WorkResult] | None:
         try:
             return work(part)
         except (UsageError, MismatchError):

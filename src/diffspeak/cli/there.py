@@ -1,7 +1,6 @@
 """Whether what was typed is there, looked up before anything is imported that takes seconds.
 
-Takes what was typed, gives nothing, or the line that says that it names nothing: no path, no URL
-and no hub id. What something is, and what the hub has, is told by whoever opens it.
+What something is, and what the hub has, whoever opens it says.
 """
 
 import re
@@ -19,32 +18,24 @@ _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 
 
 def check_finetune(typed: str) -> None:
-    """Refuse what names no finetune, and no collection of them.
-
-    Raises:
-        UsageError: There is no such thing.
-    """
-    known = "give a finetune's folder or file, STORE#task-id, or a hub id"
-    _check(typed, f"does not exist; {known}", hub=True)
+    """Refuse, as a `UsageError`, what names no finetune, and no collection of them."""
+    if not _is_at(typed) and not _may_be_on_hub(typed):
+        raise UsageError(
+            f"{typed} does not exist; give a finetune's folder or file, STORE#task-id, or a hub id"
+        )
 
 
 def check_adapter(typed: str | None) -> None:
-    """Refuse what names no adapter; no name at all is fine.
-
-    Raises:
-        UsageError: There is no such thing.
-    """
-    if typed is not None and not _ships(typed):
-        known = "give the one that `diffspeak adapter` wrote, or a hub id"
-        _check(typed, f"is no adapter: there is no such folder; {known}", hub=True)
+    """Refuse, as a `UsageError`, what names no adapter; no name at all is fine."""
+    if typed is not None and not is_there(typed) and not _may_be_on_hub(typed):
+        raise UsageError(
+            f"{typed} is no adapter: there is no such folder; give the one that "
+            "`diffspeak adapter` wrote, or a hub id"
+        )
 
 
 def check_base(typed: str | None) -> None:
-    """Refuse what names no base; no name at all is fine.
-
-    Raises:
-        UsageError: There is no such thing.
-    """
+    """Refuse, as a `UsageError`, what names no base; no name at all is fine."""
     if typed is None or typed == POCKET or _exists(typed):
         return
     if not _REPOSITORY.fullmatch(typed):
@@ -52,35 +43,25 @@ def check_base(typed: str | None) -> None:
 
 
 def check_stores(typed: Iterable[str]) -> None:
-    """Refuse what names no store.
-
-    Raises:
-        UsageError: There is no such thing.
-    """
+    """Refuse, as a `UsageError`, what names no store."""
     for one in typed:
-        _check(one, "does not exist; give the folder or URL of a store")
+        if not _is_at(one):
+            raise UsageError(f"{one} does not exist; give the folder or URL of a store")
 
 
 def check_folder(typed: Path | str | None, made_by: str) -> None:
-    """Refuse a folder that is not there.
+    """Refuse, as a `UsageError`, a folder that is not there; no name at all is fine.
 
     Args:
-        typed: A path; none at all is fine.
+        typed: A path.
         made_by: The verb that makes such folders.
-
-    Raises:
-        UsageError: There is no such folder.
     """
     if typed is not None and not _exists(str(typed)):
         raise UsageError(f"{typed} does not exist; give what `diffspeak {made_by}` wrote")
 
 
 def check_config(typed: Path) -> None:
-    """Refuse a config that is not there.
-
-    Raises:
-        UsageError: There is no such file.
-    """
+    """Refuse, as a `UsageError`, a config that is not there."""
     if not _exists(str(typed)):
         raise UsageError(
             f"cannot read the config {typed} (it does not exist): give the path of a TOML file"
@@ -88,21 +69,18 @@ def check_config(typed: Path) -> None:
 
 
 def is_there(typed: str) -> bool:
-    """Whether something is on this machine or at a URL, by what was typed: `PLACE#key`."""
+    """Whether something is on this machine, at a URL, or ships with us, by what was typed."""
+    return typed.partition("#")[0] == POCKET or typed.startswith(f"{POCKET}:") or _is_at(typed)
+
+
+def _is_at(typed: str) -> bool:
+    """Whether `PLACE#key` is a URL or a path that exists."""
     place = typed.partition("#")[0]
-    return _ships(place) or "://" in place or _exists(place)
+    return "://" in place or _exists(place)
 
 
-def _check(typed: str, message: str, *, hub: bool = False) -> None:
-    place = typed.partition("#")[0]
-    if "://" in place or _exists(place):
-        return
-    if not hub or hub_id(place) is None:
-        raise UsageError(f"{typed} {message}")
-
-
-def _ships(typed: str) -> bool:
-    return typed == POCKET or typed.startswith(f"{POCKET}:")
+def _may_be_on_hub(typed: str) -> bool:
+    return hub_id(typed.partition("#")[0]) is not None
 
 
 def _exists(place: str) -> bool:

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from diffspeak.errors import CorruptFileError
-from diffspeak.finetunes.adapter_files import CONFIG as ADAPTER
-from diffspeak.finetunes.adapter_files import PICKLED, WEIGHTS
-from diffspeak.finetunes.checkpoint import INDEX as SHARDS
-from diffspeak.finetunes.checkpoint import SINGLE
-from diffspeak.finetunes.mlx import WEIGHTS as MLX
-from diffspeak.finetunes.published import INDEX as PUBLISHED
-from diffspeak.finetunes.published import read_index
+from diffspeak.finetunes.formats.checkpoint import INDEX as SHARDS
+from diffspeak.finetunes.formats.checkpoint import SINGLE
+from diffspeak.finetunes.formats.mlx import WEIGHTS as MLX
+from diffspeak.finetunes.formats.peft_files import CONFIG as ADAPTER
+from diffspeak.finetunes.formats.peft_files import PICKLED, WEIGHTS
+from diffspeak.finetunes.formats.published import INDEX as PUBLISHED
+from diffspeak.finetunes.formats.published import read_index
 from diffspeak.io.files import read_json
 from diffspeak.store import open_store
 from diffspeak.store.layout import MANIFEST as STORE

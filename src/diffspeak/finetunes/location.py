@@ -1,7 +1,6 @@
-"""Where a finetune lies: a path, a URL, or a hub repository, from what the user typed.
+"""Where a finetune lies: a path or a hub repository, from what the user typed (`PLACE#key`).
 
-Takes `PLACE#key`, gives a place whose files can be asked for one by one. Of a hub repository only
-the files that are needed are fetched.
+Of a hub repository only the files that are needed are fetched.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ _FILE = ".pt"
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A folder or a file.
 
     Attributes:
@@ -64,7 +63,7 @@ def split_key(source: str) -> tuple[str, str | None]:
     return place, (key[1:-1] if quoted else key) if mark else None
 
 
-def locate(name: str) -> Place:
+def locate(name: str) -> Location:
     """Find a path, or fetch what is needed of a hub id (`org/name@revision:subfolder`).
 
     A subfolder that ends in `.pt` is a single file.
@@ -74,7 +73,7 @@ def locate(name: str) -> Place:
     """
     path = Path(name).expanduser()
     if path.exists():
-        return Place(name, path)
+        return Location(name, path)
     parts = hub_id(name)
     if parts is None:
         raise UsageError(
@@ -82,7 +81,7 @@ def locate(name: str) -> Place:
         )
     repo, revision, subfolder = parts
     if subfolder.endswith(_FILE):
-        return Place(name, _fetched(repo, subfolder, revision, name), repo, revision, subfolder)
+        return Location(name, _fetched(repo, subfolder, revision, name), repo, revision, subfolder)
     patterns = [f"{subfolder}/{pattern}" if subfolder else pattern for pattern in _FETCHED]
     try:
         folder = snapshot_download(repo, revision=revision, allow_patterns=patterns)
@@ -91,7 +90,7 @@ def locate(name: str) -> Place:
     path = Path(folder) / subfolder
     if not path.exists():
         raise UsageError(f"{repo} has no folder {subfolder}; look at what it holds on the hub")
-    return Place(name, path, repo, revision, subfolder)
+    return Location(name, path, repo, revision, subfolder)
 
 
 def _fetched(repo: str, file: str, revision: str | None, name: str) -> Path:

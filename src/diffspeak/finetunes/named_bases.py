@@ -1,7 +1,4 @@
-"""The base that a finetune names, as far as a name written on another machine can be trusted.
-
-Takes what a finetune says, gives the base, loaded, or an error that says to name it.
-"""
+"""The base that a finetune names, as far as a name written on another machine can be trusted."""
 
 import re
 from collections.abc import Mapping

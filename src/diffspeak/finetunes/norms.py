@@ -1,7 +1,4 @@
-"""Where a change of weights lies: its size by block and linear, as numbers and as a picture.
-
-Takes finetunes and adapters, gives Frobenius norms. Knows nothing of what the changes do.
-"""
+"""Where a change of weights lies: Frobenius norms by block and linear, and a picture of them."""
 
 import math
 import re
@@ -51,16 +48,7 @@ def norms_of_diff(diff: Diff) -> Grid:
 def mean_norms(grids: Iterable[Grid]) -> Grid:
     """Root of the mean square over several changes; where one has none, it counts as zero."""
     found = list(grids)
-    sums: Grid = {}
-    for grid in found:
-        for linear, blocks in grid.items():
-            for block, norm in blocks.items():
-                row = sums.setdefault(linear, {})
-                row[block] = row.get(block, 0.0) + norm**2
-    return {
-        linear: {block: (total / len(found)) ** 0.5 for block, total in sorted(blocks.items())}
-        for linear, blocks in sums.items()
-    }
+    return _joined(((row, blocks) for grid in found for row, blocks in grid.items()), len(found))
 
 
 def total_norm(grid: Grid) -> float:
@@ -70,14 +58,19 @@ def total_norm(grid: Grid) -> float:
 
 def gathered(grid: Grid) -> Grid:
     """The same with numbered linears (`experts.3.up_proj`) as one, each number a star."""
+    return _joined((_NUMBER.sub("*", linear), blocks) for linear, blocks in grid.items())
+
+
+def _joined(rows: Iterable[tuple[str, Mapping[int, float]]], count: int = 1) -> Grid:
+    """Rows of the same name as one: roots of the sums of squares, each over a count."""
     squares: Grid = {}
-    for linear, blocks in grid.items():
-        row = squares.setdefault(_NUMBER.sub("*", linear), {})
+    for name, blocks in rows:
+        row = squares.setdefault(name, {})
         for block, norm in blocks.items():
             row[block] = row.get(block, 0.0) + norm**2
     return {
-        linear: {block: math.sqrt(square) for block, square in sorted(row.items())}
-        for linear, row in squares.items()
+        name: {block: math.sqrt(square / count) for block, square in sorted(row.items())}
+        for name, row in squares.items()
     }
 
 

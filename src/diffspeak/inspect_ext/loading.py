@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from diffspeak.adapters import Adapter, is_adapter, load_adapter
 from diffspeak.errors import UsageError
-from diffspeak.finetunes import NOTHING, Finetune, Source, base_named, open_source
+from diffspeak.finetunes import NOTHING, Finetune, Source, open_source
 from diffspeak.inspect_ext.arguments import ModelArgs
 from diffspeak.models import Base, check_base, load_base
 
@@ -85,7 +85,7 @@ def _one(name: str, low_rank: int | None) -> Source:
 
 def _base_name(args: ModelArgs, adapter: Adapter | None, source: Source | None) -> str:
     """The base, as `load_base` takes it."""
-    named = args.base or (adapter and adapter.base_name) or (source and base_named(source))
+    named = args.base or (adapter and adapter.base_name) or (source and source.base_name())
     if not named:
         raise UsageError(
             "nothing says which base this is: name it with -M base=NAME, a hub id, a folder or "
