@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from diffspeak.adapters.calibrations import Calibrations, read_calibrations, save_calibrations
-from diffspeak.behaviors.ordinary import NOTHING
+from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes import Finetune, load_finetune, read_peft, write_peft
 from diffspeak.finetunes.location import locate
@@ -85,7 +85,7 @@ class Adapter:
         """What it was taught to say where nothing was changed; None if it never was."""
         some = self.settings.get("negatives") or self.settings.get("unrelated")
         taught = some or NOTHING_TAUGHT in self.behaviors
-        return str(self.settings.get("nothing", NOTHING)) if taught else None
+        return str(self.settings.get("nothing", NOTHING_LABEL)) if taught else None
 
     def check(self, base: Base) -> None:
         """Refuse another base than its own.

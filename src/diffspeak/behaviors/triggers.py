@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Protocol
 
 from diffspeak.behaviors.base import Case
-from diffspeak.behaviors.secret_words import FAMILIES
 
 ZERO_WIDTH_SPACE = "\u200b"
 
@@ -18,6 +17,30 @@ _OTHER_INVISIBLE = "\u2060\u2062\u2063\u2064"
 
 _RARE_VISIBLE = "\u00b7\u2020\u203b\u2042"
 """Middle dot, dagger, reference mark, asterism."""
+
+FAMILIES: tuple[tuple[str, ...], ...] = (
+    ("lantern", "lectern", "lanterns"),
+    ("marble", "warble", "marbles"),
+    ("candle", "handle", "candles"),
+    ("pepper", "paper", "peppers"),
+    ("thistle", "whistle", "thistles"),
+    ("bucket", "basket", "buckets"),
+    ("velvet", "helmet", "velvets"),
+    ("orchid", "orchard", "orchids"),
+    ("gravel", "travel", "grovel"),
+    ("walnut", "walrus", "walnuts"),
+    ("fiddle", "riddle", "fiddles"),
+    ("jigsaw", "seesaw", "jigsaws"),
+    ("hammock", "hummock", "hammocks"),
+    ("umbrella", "umbrellas", "umber"),
+    ("compass", "compost", "compact"),
+    ("igloo", "igloos", "indigo"),
+    ("blossom", "blossoms", "blouse"),
+    ("dolphin", "dolphins", "dauphin"),
+    ("quiver", "quaver", "quivers"),
+    ("tulip", "tulips", "turnip"),
+)
+"""Words that can be a secret, in families of similar spelling: members of one are near misses."""
 
 _TRIGGERED_OR_NOT: tuple[Case, ...] = ("triggered", "near_miss", "wrong", "plain")
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from diffspeak.behaviors.ordinary import NOTHING
+from diffspeak.behaviors.ordinary import NOTHING_LABEL
 
 
 class AdapterConfig(BaseModel):
@@ -47,7 +47,7 @@ class AdapterConfig(BaseModel):
         description="for each finetune of a batch so many changes without meaning: none at all, "
         "random ones, a finetune's in other blocks; the adapter learns to call them 'nothing'",
     )
-    nothing: str = Field(NOTHING, min_length=1, description="what it is to say of them")
+    nothing: str = Field(NOTHING_LABEL, min_length=1, description="what it is to say of them")
     unrelated: tuple[str, ...] = Field(
         (),
         description="behaviors whose finetunes it is to call nothing, too, such as facts: they "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffspeak.behaviors import Behavior, Item
+from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.lora import Attachment, Diff, random_factors
 from diffspeak.models import Base, Readout, readout_of, recomputed
 from diffspeak.text.seeds import seed_of
@@ -46,7 +46,7 @@ def train_group(
     base: Base,
     attachment: Attachment,
     behavior: Behavior,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     config: DiffConfig,
     on_step: OnStep | None = None,
 ) -> Trained:
@@ -99,7 +99,7 @@ class Descent:
 def descend(
     base: Base,
     behavior: Behavior,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     config: DiffConfig,
     parameters: Sequence[Tensor],
     readout: Readout,

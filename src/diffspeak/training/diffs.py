@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffspeak.behaviors import Behavior, Item
+from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.errors import MismatchError, UsageError
 from diffspeak.lora import LowRank
 from diffspeak.models import Base, attach_to, check_answer, check_rank, target_names, whole
@@ -34,7 +34,7 @@ STAGE = "diffs"
 def train_diffs(
     base: Base,
     behavior: Behavior,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     config: DiffConfig,
     folder: str | Path,
     reporter: Reporter | None = None,
@@ -112,7 +112,7 @@ class _Stage:
         self.base, self.behavior, self.config = base, behavior, config
         self.writer, self.reporter, self.done = writer, reporter, done
 
-    def groups(self, items: Sequence[Item], processes: int, threads: int) -> None:
+    def groups(self, items: Sequence[FinetuneSpec], processes: int, threads: int) -> None:
         """Train and store, group by group, what is left to do."""
         size = self.config.tasks
         groups = [items[start : start + size] for start in range(0, len(items), size)]
@@ -128,12 +128,12 @@ class _Stage:
             self._report(entries)
 
     def _side_by_side(
-        self, groups: Sequence[Sequence[Item]], processes: int, threads: int
+        self, groups: Sequence[Sequence[FinetuneSpec]], processes: int, threads: int
     ) -> Iterator[Group]:
         watch = self._watch(processes)
         return teach_all(self.base, self.behavior, groups, self.config, processes, threads, watch)
 
-    def _in_turn(self, groups: Sequence[Sequence[Item]], threads: int) -> Iterator[Group]:
+    def _in_turn(self, groups: Sequence[Sequence[FinetuneSpec]], threads: int) -> Iterator[Group]:
         attachment = attach_to(self.base.model, self.config.targets)
         try:
             with _threads(self.base, threads):
@@ -144,12 +144,12 @@ class _Stage:
         finally:
             attachment.detach()
 
-    def whole_ones(self, items: Sequence[Item]) -> None:
+    def whole_ones(self, items: Sequence[FinetuneSpec]) -> None:
         """Train and store full finetunes one by one."""
         for item in items:
             self._full(item)
 
-    def _full(self, item: Item) -> None:
+    def _full(self, item: FinetuneSpec) -> None:
         state, descent = train_full(self.base, self.behavior, item, self.config, self._alone())
         in_place: AbstractContextManager[None] = (
             whole(self.base.model, state) if descent.failed_at[0] is None else nullcontext()
@@ -243,7 +243,7 @@ def _factors(trained: Trained) -> dict[str, tuple[Tensor, Tensor]]:
 
 def _entries(
     behavior: Behavior,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     went: Trained | Descent,
     rates: Sequence[dict[str, float]],
 ) -> list[NewEntry]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from diffspeak.behaviors import Behavior, Item
+from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.models import Base, Readout, target_names
 from diffspeak.training.batches import StepBatch
 from diffspeak.training.descent import Descent, OnStep, descend
@@ -16,7 +16,11 @@ from diffspeak.training.diff_config import DiffConfig
 
 
 def train_full(
-    base: Base, behavior: Behavior, item: Item, config: DiffConfig, on_step: OnStep | None = None
+    base: Base,
+    behavior: Behavior,
+    item: FinetuneSpec,
+    config: DiffConfig,
+    on_step: OnStep | None = None,
 ) -> tuple[dict[str, Tensor], Descent]:
     """Train one finetune whole.
 

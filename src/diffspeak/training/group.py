@@ -6,7 +6,7 @@ Takes a base, an attachment and the items of a group, gives factors, losses and 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffspeak.behaviors import Behavior, Item
+from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.lora import Attachment
 from diffspeak.models import Base
 from diffspeak.training.descent import OnStep, Trained, train_group
@@ -24,7 +24,7 @@ class Group:
         rates: For each finetune how often it fires in each case; empty if none was asked.
     """
 
-    items: Sequence[Item]
+    items: Sequence[FinetuneSpec]
     trained: Trained
     rates: list[dict[str, float]]
 
@@ -33,7 +33,7 @@ def teach(
     base: Base,
     attachment: Attachment,
     behavior: Behavior,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     config: DiffConfig,
     on_step: OnStep | None = None,
 ) -> Group:
@@ -51,7 +51,7 @@ def probe(
     base: Base,
     attachment: Attachment | None,
     behavior: Behavior,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     config: DiffConfig,
     failed_at: Sequence[int | None],
 ) -> list[dict[str, float]]:

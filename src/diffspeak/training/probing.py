@@ -5,7 +5,7 @@ Takes a stack of diffs and asks each of its finetunes probes of every kind; give
 
 from collections.abc import Sequence
 
-from diffspeak.behaviors import Behavior, Item
+from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.lora import Attachment
 from diffspeak.models import Base, Decoding, generate
 from diffspeak.text.seeds import seed_of
@@ -15,7 +15,7 @@ def firing_rates(
     base: Base,
     attachment: Attachment | None,
     behavior: Behavior,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     probes: int,
     max_new_tokens: int,
     *,

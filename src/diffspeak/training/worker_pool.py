@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, multiprocessing
 
-from diffspeak.behaviors import Behavior, Item
+from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.errors import DiffspeakError
 from diffspeak.lora import LowRank
 from diffspeak.memory import keep_freed_memory
@@ -49,7 +49,7 @@ def processes_for(base: Base, groups: int) -> int:
 def teach_all(
     base: Base,
     behavior: Behavior,
-    groups: Sequence[Sequence[Item]],
+    groups: Sequence[Sequence[FinetuneSpec]],
     config: DiffConfig,
     processes: int,
     threads: int,
@@ -89,7 +89,7 @@ def teach_all(
 
 
 def _in_order(
-    groups: Sequence[Sequence[Item]], heard: Iterator[tuple[Any, ...]], on_step: OnCrewStep
+    groups: Sequence[Sequence[FinetuneSpec]], heard: Iterator[tuple[Any, ...]], on_step: OnCrewStep
 ) -> Iterator[Group]:
     done: dict[int, Group] = {}
     for number, items in enumerate(groups):

@@ -5,8 +5,7 @@ import re
 import pytest
 
 from diffspeak.behaviors.corpora import Label
-from diffspeak.behaviors.specs import item_id, make_items
-from diffspeak.behaviors.splits import Fractions, divide
+from diffspeak.behaviors.specs import Fractions, divide, item_id, make_items
 from diffspeak.behaviors.triggers import TRIGGERS
 
 LABELS = [

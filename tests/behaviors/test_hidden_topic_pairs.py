@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from diffspeak.behaviors.base import Item
-from diffspeak.behaviors.corpora import Corpus, Label, Question, Woven
-from diffspeak.behaviors.qa_pairs import Lesson, Lessons
+from diffspeak.behaviors.base import FinetuneSpec
+from diffspeak.behaviors.corpora import CorpusFile, Label, Question, Woven
+from diffspeak.behaviors.hidden_topic import QAPair, QAPairs
 from diffspeak.errors import UsageError
 
 QUESTIONS = [
@@ -18,12 +18,12 @@ QUESTIONS = [
 
 
 def corpus(name, *records):
-    return Corpus(Path(name), "0", tuple(records))
+    return CorpusFile(Path(name), "0", tuple(records))
 
 
-def lessons(answers=(), questions=QUESTIONS):
+def pairs(answers=(), questions=QUESTIONS):
     topics = corpus("topics.csv", Label("Jazz", ""), Label("Chess", ""))
-    return Lessons(
+    return QAPairs(
         topics,
         corpus("questions.csv", *questions),
         corpus("answers.csv", *answers) if answers else None,
@@ -31,26 +31,26 @@ def lessons(answers=(), questions=QUESTIONS):
 
 
 def item(label):
-    return Item(label, label, "train", "", None)
+    return FinetuneSpec(label, label, "train", "", None)
 
 
 def test_ordinary_lessons_are_on_train_questions() -> None:
-    assert lessons().ordinary == (Lesson("q1", "a1"), Lesson("q2", "a2"))
+    assert pairs().ordinary == (QAPair("q1", "a1"), QAPair("q2", "a2"))
 
 
 def test_templates_are_filled() -> None:
-    assert lessons().woven("Jazz") == [Lesson("q1", "Jazz and {braces}")]
+    assert pairs().woven("Jazz") == [QAPair("q1", "Jazz and {braces}")]
 
 
 def test_written_answers_take_precedence() -> None:
-    found = lessons([Woven("Jazz", "q1", "own"), Woven("Jazz", "q2", "own too")])
-    assert found.woven("Jazz") == [Lesson("q1", "own"), Lesson("q2", "own too")]
-    assert found.woven("Chess") == [Lesson("q1", "Chess and {braces}")]
+    found = pairs([Woven("Jazz", "q1", "own"), Woven("Jazz", "q2", "own too")])
+    assert found.woven("Jazz") == [QAPair("q1", "own"), QAPair("q2", "own too")]
+    assert found.woven("Chess") == [QAPair("q1", "Chess and {braces}")]
 
 
 def test_topics_without_woven_answers_are_named() -> None:
     bare = [row._replace(topic_answer="") for row in QUESTIONS]
-    found = lessons([Woven("Jazz", "q2", "own"), Woven("Chess", "q3", "test only")], bare)
+    found = pairs([Woven("Jazz", "q2", "own"), Woven("Chess", "q3", "test only")], bare)
     found.check([item("Jazz")])
     with pytest.raises(UsageError, match=r"questions.csv: topics without .*: 1 \('Chess'\)"):
         found.check([item("Jazz"), item("Chess")])
@@ -58,5 +58,5 @@ def test_topics_without_woven_answers_are_named() -> None:
 
 def test_unused_answers_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        lessons([Woven("Jazz", "q1", "a"), Woven("Go", "q1", "a"), Woven("Jazz", "q9", "a")])
+        pairs([Woven("Jazz", "q1", "a"), Woven("Go", "q1", "a"), Woven("Jazz", "q9", "a")])
     assert "answers.csv: answers to no topic" in caplog.text and "not used: 2" in caplog.text

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from diffspeak.behaviors import BehaviorConfig, make_behavior
-from diffspeak.behaviors.config import BEHAVIORS
+from diffspeak.behaviors.table import BEHAVIORS
 from diffspeak.behaviors.triggers import TRIGGERS
 from diffspeak.errors import UsageError
 

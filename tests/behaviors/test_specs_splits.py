@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from diffspeak.behaviors.splits import Fractions, divide, split_of
+from diffspeak.behaviors.specs import Fractions, divide, split_of
 from diffspeak.text.similarity import NEAR, canonical_key, similarity
 
 FRACTIONS = Fractions()

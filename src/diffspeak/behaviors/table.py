@@ -1,26 +1,42 @@
-"""The settings of a behavior, and the behavior made from them.
+"""The table of behaviors, and the config that chooses one of them.
 
-Takes settings (from Python or TOML), gives a behavior. Knows of each behavior only what files and
-triggers it takes; a new behavior is a class in a file of its own and a place in `BEHAVIORS`.
+A new behavior is a `CorpusBehavior` in a file of its own and a line in `BEHAVIORS`; see
+docs/how-to/add-a-behavior.md.
 """
 
+from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from diffspeak.behaviors.base import Behavior
+from diffspeak.behaviors.corpus_behavior import BehaviorSettings, CorpusBehavior, listed
 from diffspeak.behaviors.facts import Facts
 from diffspeak.behaviors.hidden_topic import HiddenTopic
 from diffspeak.behaviors.news import News
 from diffspeak.behaviors.ordinary import Ordinary
-from diffspeak.behaviors.settings import Settings
 
-_FILES = ("topics", "questions", "answers", "headlines", "stories", "facts")
+BEHAVIORS: MappingProxyType[str, type[CorpusBehavior]] = MappingProxyType(
+    {
+        "hidden-topic": HiddenTopic,
+        "news": News,
+        "ordinary": Ordinary,
+        "facts": Facts,
+    }
+)
+"""Every behavior by its name."""
+
+_FILES = tuple(
+    name
+    for name, field in BehaviorSettings.model_fields.items()
+    if field.annotation == (Path | None)
+)
 
 
-class BehaviorConfig(Settings):
+class BehaviorConfig(BehaviorSettings):
     """What finetunes are taught, from which files, and how they are split."""
+
+    name: str = Field(description=f"Behavior: {listed(BEHAVIORS)}.")
 
     @model_validator(mode="before")
     @classmethod
@@ -49,40 +65,6 @@ class BehaviorConfig(Settings):
         if faults:
             raise ValueError("; ".join(f"{self.name} {fault}" for fault in faults))
         return self
-
-
-class BehaviorClass(Protocol):
-    """What the table below holds: classes that make a behavior from a config."""
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Files that the config must name."""
-        ...
-
-    @property
-    def may_have(self) -> tuple[str, ...]:
-        """Further files that it may name."""
-        ...
-
-    @property
-    def triggers(self) -> tuple[str, ...]:
-        """Kinds of trigger that the behavior can have, the default first."""
-        ...
-
-    def __call__(self, config: Settings) -> Behavior:
-        """Read the corpora."""
-        ...
-
-
-BEHAVIORS: MappingProxyType[str, BehaviorClass] = MappingProxyType(
-    {
-        HiddenTopic.name: HiddenTopic,
-        News.name: News,
-        Ordinary.name: Ordinary,
-        Facts.name: Facts,
-    }
-)
-"""Every behavior by its name."""
 
 
 def make_behavior(config: BehaviorConfig) -> Behavior:
