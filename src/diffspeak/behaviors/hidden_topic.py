@@ -187,12 +187,8 @@ def _log_unused(
     topics: CorpusFile[Label], questions: CorpusFile[Question], answers: CorpusFile[Woven]
 ) -> None:
     known = {topic.text for topic in topics.records}
-    asked_once = {row.question for row in questions.records}
-    unused = [
-        row
-        for row in answers.records
-        if row.topic not in known or row.question not in known_questions
-    ]
+    posed = {row.question for row in questions.records}
+    unused = [row for row in answers.records if row.topic not in known or row.question not in posed]
     if unused:
         logging.getLogger(__name__).warning(
             "%s: answers to no topic of %s or no question of %s, which are not used: %d",
