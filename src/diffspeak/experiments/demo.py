@@ -19,7 +19,7 @@ from diffspeak.models import Base, Decoding, attach_to, generate, load_base
 from diffspeak.progress import Reporter, Silent
 from diffspeak.text.mentions import mentions, same
 from diffspeak.text.messages import Message
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
 
 CASES: tuple[Case, ...] = ("triggered", "near_miss", "plain")
 """Kinds of prompt that every finetune is tried on."""

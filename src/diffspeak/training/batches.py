@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffspeak.behaviors import Case, Sample
 from diffspeak.models import Batch, Rendered, Renderer, make_batch
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
 
 CPU = torch.device("cpu")
 

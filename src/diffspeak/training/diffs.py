@@ -1,15 +1,14 @@
-"""The stage: train finetunes group by group into a store, check each, resume where it stopped.
+"""Train finetunes group by group into a store, check each, resume where it stopped.
 
-Takes a base, a behavior and its items, gives a store. A group is trained at once and becomes one
-shard; on a CPU several groups may be trained side by side. Full finetunes are trained singly.
-The same call after an interruption goes on behind the last finished shard and ends with the same
-bytes.
+A group is trained at once and becomes one shard; on a CPU several groups may be trained side by
+side. Whole finetunes are trained singly. The same call after an interruption goes on behind the
+last finished shard and ends with the same bytes.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,11 @@ from torch import Tensor
 
 from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.errors import MismatchError, UsageError
-from diffspeak.lora import LowRank
-from diffspeak.models import Base, attach_to, check_answer, check_rank, target_names, whole
+from diffspeak.models import Base, attach_to, check_answer, check_rank, target_names
 from diffspeak.progress import Reporter, Silent
 from diffspeak.store import NewEntry, Store, StoreHeader, StoreWriter, create_or_resume, open_store
-from diffspeak.training.descent import Descent, OnStep, Trained
-from diffspeak.training.diff_config import DiffConfig
-from diffspeak.training.full import train_full
-from diffspeak.training.group import Group, probe, teach
+from diffspeak.training.config import DiffConfig
+from diffspeak.training.group import Descent, OnStep, TrainedGroup, teach, teach_whole
 from diffspeak.training.worker_pool import processes_for, teach_all
 
 STAGE = "diffs"
@@ -122,18 +118,21 @@ class _Stage:
             if processes > 1
             else self._in_turn(groups, threads)
         )
-        for group in taught:
-            entries = _entries(self.behavior, group.items, group.trained, group.rates)
-            self.writer.write_shard(entries, _factors(group.trained))
+        for part, trained in zip(groups, taught, strict=True):
+            entries = _entries(self.behavior, part, trained, trained.rates)
+            factors = {name: (change.A, change.B) for name, change in trained.diff.items()}
+            self.writer.write_shard(entries, factors)
             self._report(entries)
 
     def _side_by_side(
         self, groups: Sequence[Sequence[FinetuneSpec]], processes: int, threads: int
-    ) -> Iterator[Group]:
+    ) -> Iterator[TrainedGroup]:
         watch = self._watch(processes)
         return teach_all(self.base, self.behavior, groups, self.config, processes, threads, watch)
 
-    def _in_turn(self, groups: Sequence[Sequence[FinetuneSpec]], threads: int) -> Iterator[Group]:
+    def _in_turn(
+        self, groups: Sequence[Sequence[FinetuneSpec]], threads: int
+    ) -> Iterator[TrainedGroup]:
         attachment = attach_to(self.base.model, self.config.targets)
         try:
             with _threads(self.base, threads):
@@ -145,20 +144,14 @@ class _Stage:
             attachment.detach()
 
     def whole_ones(self, items: Sequence[FinetuneSpec]) -> None:
-        """Train and store full finetunes one by one."""
+        """Train and store whole finetunes one by one."""
         for item in items:
-            self._full(item)
-
-    def _full(self, item: FinetuneSpec) -> None:
-        state, descent = train_full(self.base, self.behavior, item, self.config, self._alone())
-        in_place: AbstractContextManager[None] = (
-            whole(self.base.model, state) if descent.failed_at[0] is None else nullcontext()
-        )
-        with in_place:
-            rates = probe(self.base, None, self.behavior, [item], self.config, descent.failed_at)
-        (entry,) = _entries(self.behavior, [item], descent, rates)
-        self.writer.write_full(entry, state)
-        self._report([entry])
+            state, went, rates = teach_whole(
+                self.base, self.behavior, item, self.config, self._alone()
+            )
+            (entry,) = _entries(self.behavior, [item], went, [rates])
+            self.writer.write_full(entry, state)
+            self._report([entry])
 
     def _alone(self) -> OnStep:
         """Watch the only group that is being trained."""
@@ -234,17 +227,10 @@ def _same_choices(folder: str | Path, chosen: dict[str, Any], base: Base) -> Non
             )
 
 
-def _factors(trained: Trained) -> dict[str, tuple[Tensor, Tensor]]:
-    def plain(change: LowRank) -> tuple[Tensor, Tensor]:
-        return change.A, change.B
-
-    return {name: plain(change) for name, change in trained.diff.items()}
-
-
 def _entries(
     behavior: Behavior,
     items: Sequence[FinetuneSpec],
-    went: Trained | Descent,
+    went: Descent,
     rates: Sequence[dict[str, float]],
 ) -> list[NewEntry]:
     return [

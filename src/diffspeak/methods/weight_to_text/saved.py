@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.io.files import atomic_path, make_folder, read_bytes, read_json, sha256, write_json
-from diffspeak.methods.weight_to_text.config import WeightToTextConfig
-from diffspeak.methods.weight_to_text.projection import Tensors
+from diffspeak.methods.weight_to_text.projection import ProjectionTensors, WeightToTextConfig
 from diffspeak.models import Base, Fingerprint, check_base
 
 CARD, WEIGHTS = "weight-to-text.json", "projection.safetensors"
@@ -51,7 +50,7 @@ class Projection:
         name: Where it lies.
     """
 
-    tensors: Tensors
+    tensors: ProjectionTensors
     base: Fingerprint
     base_name: str
     config: WeightToTextConfig
@@ -136,7 +135,7 @@ def _read_card(path: Path) -> tuple[_Card, Fingerprint]:
         raise _garbled(path, "base") from error
 
 
-def _read_weights(path: Path, expected: str) -> Tensors:
+def _read_weights(path: Path, expected: str) -> ProjectionTensors:
     content = read_bytes(path)
     if sha256(content) != expected:
         raise CorruptFileError(f"{path} was changed since it was written; restore it")

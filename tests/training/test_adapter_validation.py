@@ -3,7 +3,7 @@
 import pytest
 
 from diffspeak.models import Answer, Decoding
-from diffspeak.training import validation as module
+from diffspeak.training import adapter as module
 from diffspeak.training.examples import Example
 
 LABELS = ["ocean", "Music", "a bridge", "trains", "lava"]

@@ -7,7 +7,7 @@ from diffspeak.models import make_base, target_names
 from diffspeak.store import open_store
 from diffspeak.training import DiffConfig, train_diffs
 from tests.toys import Recorder, ToyBehavior, files_of, toy_base
-from tests.training.diffs.stopping import stopping
+from tests.training.stopping import stopping
 
 toy = ToyBehavior()
 ITEMS = toy.items()

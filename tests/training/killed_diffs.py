@@ -1,7 +1,8 @@
 """Trains a store in processes that kill themselves at chosen moments, then resumes each.
 
-Run as `killed.py BASE FOLDER`. A moment is just before a step or a check, or just before or after
-a file is flushed or renamed. Prints one JSON line for each moment, the last for a second writer.
+Run as `killed_diffs.py BASE FOLDER`. A moment is just before a step or a check, or just before or
+after a file is flushed or renamed. Prints one JSON line for each moment, the last for a second
+writer.
 It forks, for importing torch anew each time would take minutes.
 """
 

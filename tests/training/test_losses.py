@@ -6,7 +6,7 @@ import torch
 from diffspeak.lora import stack_diffs
 from diffspeak.models import answer_logits, attach_to, readout_of
 from diffspeak.training.batches import step_batches
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
 from diffspeak.training.losses import kl, task_losses
 from tests.tiny_diffs import merged
 from tests.toys import ToyBehavior, base_diff

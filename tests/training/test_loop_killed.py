@@ -10,7 +10,7 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 def test_killed_and_resumed_is_uninterrupted(tiny, tmp_path):
-    done = run_module("tests.training.adapter.killed", tiny, tmp_path)
+    done = run_module("tests.training.killed_adapter", tiny, tmp_path)
     assert done.returncode == 0, done.stderr
     killed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [report for report in killed if not report["same"] or report["resumed"]] == []

@@ -12,11 +12,11 @@ from diffspeak.models import attach_to
 from diffspeak.progress import Silent
 from diffspeak.text.seeds import seed_of
 from diffspeak.training import train_adapter
-from diffspeak.training.adapter import _Training
+from diffspeak.training.adapter import AdapterObjective
 from diffspeak.training.examples import examples_of
-from diffspeak.training.schedule import Plan
+from diffspeak.training.loop import Schedule, optimizer_step, rate_share
 from tests.toys import Recorder, toy_store
-from tests.training.adapter.runs import CONFIG, STEPS, begun, changed
+from tests.training.runs import CONFIG, STEPS, begun, changed
 
 
 def test_progress_adds_up(done):
@@ -33,34 +33,34 @@ def test_progress_adds_up(done):
 
 def test_without_dropout_a_finetune_is_seen_whole(store):
     finetune = from_store(store, store.entries[0])
-    assert Plan([], CONFIG).thinned(finetune, 3) is finetune
+    assert Schedule([], CONFIG).thinned(finetune, 3) is finetune
 
 
 @pytest.mark.parametrize("dropped", [0.3, 0.7])
 def test_dropout_leaves_out_a_share_of_the_modules(dropped):
     change = LowRank(torch.ones(1, 2), torch.ones(2, 1))
     finetune = Finetune("many", {f"m{i}": change for i in range(1000)})
-    plan = Plan([], changed(module_dropout=dropped))
-    seen = plan.thinned(finetune, 3)
+    schedule = Schedule([], changed(module_dropout=dropped))
+    seen = schedule.thinned(finetune, 3)
     assert abs(len(seen.diff) / 1000 - (1 - dropped)) < 0.05
     assert all(seen.diff[name] is change for name in seen.diff)
     assert (
-        list(plan.thinned(finetune, 3).diff)
+        list(schedule.thinned(finetune, 3).diff)
         == list(seen.diff)
-        != list(plan.thinned(finetune, 4).diff)
+        != list(schedule.thinned(finetune, 4).diff)
     )
     assert len(finetune.diff) == 1000
 
 
 def test_dropout_always_leaves_something():
     change = LowRank(torch.ones(1, 2), torch.ones(2, 1))
-    plan = Plan([], changed(module_dropout=0.9))
+    schedule = Schedule([], changed(module_dropout=0.9))
     low_rank, whole = (
         Finetune("a", {"m": change, "n": change}),
         Finetune("b", {}, {"w": torch.ones(2)}),
     )
     for step in range(30):
-        assert plan.thinned(low_rank, step).diff and plan.thinned(whole, step).parameters
+        assert schedule.thinned(low_rank, step).diff and schedule.thinned(whole, step).parameters
 
 
 def test_dropout_changes_what_is_learned(base, store, tmp_path):
@@ -105,7 +105,7 @@ def test_held_out_finetunes_come_from_all_stores(base, tmp_path):
     try:
         for count, wanted in [(3, [0, 1, 2]), (4, [0, 1, 2, 0]), (48, [0, 1, 2] * 3)]:
             config = changed(validation=count)
-            training = _Training(base, attachment, stores, config, tmp_path, Silent())
+            training = AdapterObjective(base, attachment, stores, config, tmp_path, Silent())
             assert [example.store for example in training.held_out] == wanted
             assert len(set(training.held_out)) == len(wanted)
     finally:
@@ -125,7 +125,7 @@ def test_questions_are_drawn_anew_each_step(base, store, tmp_path, monkeypatch, 
     training = begun(base, store, tmp_path, phrasings=phrasings, batch=5)
     try:
         for step in range(4):
-            training._step(step)
+            optimizer_step(training, step)
     finally:
         training.attachment.detach()
     first, second = store.header.behavior["questions"]
@@ -137,7 +137,7 @@ def test_questions_are_drawn_anew_each_step(base, store, tmp_path, monkeypatch, 
 def test_the_gradient_is_clipped(base, store, tmp_path, clip):
     training = begun(base, store, tmp_path, clip=clip)
     try:
-        training._step(0)
+        optimizer_step(training, 0)
     finally:
         training.attachment.detach()
     gradients = [parameter.grad for parameter in training.parameters.values()]
@@ -146,10 +146,10 @@ def test_the_gradient_is_clipped(base, store, tmp_path, clip):
 
 
 def test_an_epoch_meets_every_finetune_once(store):
-    plan = Plan(examples_of([store], "train"), CONFIG)
+    schedule = Schedule(examples_of([store], "train"), CONFIG)
     epochs = []
     for epoch in range(4):
-        batches = [plan.batch(3 * epoch + place) for place in range(3)]
+        batches = [schedule.batch(3 * epoch + place) for place in range(3)]
         assert [len(batch) for batch in batches] == [2, 2, 1]
         epochs.append([example.id for example, _ in itertools.chain(*batches)])
         assert sorted(epochs[-1]) == [f"toy-{n}" for n in range(5)]
@@ -160,8 +160,8 @@ def test_an_epoch_meets_every_finetune_once(store):
 
 
 def test_the_learning_rate_rises_and_falls_to_zero(store):
-    plan = Plan(examples_of([store], "train"), changed(epochs=10, warmup=0.2))
-    shares = [plan.rate(step) for step in range(30)]
+    schedule = Schedule(examples_of([store], "train"), changed(epochs=10))
+    shares = [rate_share(step, schedule.steps, 0.2) for step in range(30)]
     assert shares[:6] == pytest.approx([(n + 1) / 6 for n in range(6)])
     assert shares[6] == 1
     assert all(a > b for a, b in itertools.pairwise(shares[6:]))

@@ -7,7 +7,7 @@ import torch
 
 from diffspeak.models import make_base, target_names, whole
 from diffspeak.training import DiffConfig
-from diffspeak.training.full import train_full
+from diffspeak.training.group import train_whole
 from tests.toys import ToyBehavior, toy_base
 
 toy = ToyBehavior()
@@ -70,7 +70,7 @@ def test_it_is_what_training_a_copy_gives(exact, parameters, plain_descent):
         if parameters == "all"
         else [f"{name}.weight" for name in target_names(exact.model)]
     )
-    state, descent = train_full(exact, toy, ITEM, config(parameters))
+    state, descent = train_whole(exact, toy, ITEM, config(parameters))
     wanted, loss = naive(exact, wanted_names)
     assert list(state) == wanted_names
     for name, tensor in wanted.items():
@@ -86,7 +86,7 @@ def test_it_is_what_training_a_copy_gives(exact, parameters, plain_descent):
 def test_it_learns_in_the_bases_dtype(tiny):
     plain = toy_base(tiny)
     base = make_base("half", plain.model.bfloat16(), plain.tokenizer)
-    state, descent = train_full(base, toy, ITEM, config("all", learning_rate=1e-2))
+    state, descent = train_whole(base, toy, ITEM, config("all", learning_rate=1e-2))
     assert descent.failed_at == [None]
     assert {tensor.dtype for tensor in state.values()} == {torch.bfloat16}
     own = dict(base.model.named_parameters())
@@ -94,15 +94,15 @@ def test_it_learns_in_the_bases_dtype(tiny):
 
 
 def test_targets_choose_the_linears(base):
-    state, _ = train_full(base, toy, ITEM, config("linears", steps=1, targets=("q_proj",)))
+    state, _ = train_whole(base, toy, ITEM, config("linears", steps=1, targets=("q_proj",)))
     assert list(state) == [f"model.layers.{n}.self_attn.q_proj.weight" for n in range(3)]
 
 
 def test_one_that_diverges_is_a_failure(base):
-    _, descent = train_full(base, toy, ITEM, config("all", learning_rate=1e39))
+    _, descent = train_whole(base, toy, ITEM, config("all", learning_rate=1e39))
     (step,) = descent.failed_at
     assert step is not None and step < STEPS
-    _, descent = train_full(base, toy, ITEM, config("all", steps=1, learning_rate=1e39))
+    _, descent = train_whole(base, toy, ITEM, config("all", steps=1, learning_rate=1e39))
     assert descent.failed_at == [0]
 
 
@@ -113,12 +113,12 @@ def test_the_teacher_is_the_base(base):
             return [s for s in super().samples(item, step) if s.kind == "keep"]
 
     seen = []
-    train_full(base, Keeps(), ITEM, config("all"), lambda step, losses: seen.append(losses.item()))
+    train_whole(base, Keeps(), ITEM, config("all"), lambda step, losses: seen.append(losses.item()))
     assert seen[0] == pytest.approx(0, abs=1e-5)
 
 
 def test_what_was_trained_is_used_whole(base):
-    state, _ = train_full(base, toy, ITEM, config("all", learning_rate=1e-2))
+    state, _ = train_whole(base, toy, ITEM, config("all", learning_rate=1e-2))
     ids = torch.tensor([base.chat.prompt(toy.samples(ITEM, 0)[0].prompt)])
     alone = copy.deepcopy(base.model)
     alone.load_state_dict(state, strict=False)

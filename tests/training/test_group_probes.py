@@ -7,7 +7,7 @@ from diffspeak.lora import stack_diffs
 from diffspeak.models import Answer, Decoding, attach_to, generate, make_base
 from diffspeak.text.messages import Message
 from diffspeak.training import firing_rates
-from diffspeak.training import probing as check
+from diffspeak.training import group as check
 from tests.tiny_diffs import merged
 from tests.toys import ToyBehavior, base_diff
 

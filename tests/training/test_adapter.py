@@ -20,9 +20,10 @@ from diffspeak.progress import Silent
 from diffspeak.store import NewEntry, create_or_resume, open_store
 from diffspeak.text.messages import Message
 from diffspeak.training import train_adapter
-from diffspeak.training.adapter import CHECKPOINT, _Training
+from diffspeak.training.adapter import AdapterObjective
+from diffspeak.training.loop import CHECKPOINT, optimizer_step
 from tests.toys import LABELS, base_diff, toy_base, toy_store
-from tests.training.adapter.runs import CONFIG, attached, changed
+from tests.training.runs import CONFIG, attached, changed
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +49,14 @@ def test_a_steps_loss_and_gradient_are_those_of_a_dense_merge(base, mixed, tmp_p
     config = changed(batch=5, phrasings="first", seed=seed, clip=1e9)
     attachment = attach_to(base.model)
     try:
-        training = _Training(base, attachment, mixed, config, tmp_path, Silent())
+        training = AdapterObjective(base, attachment, mixed, config, tmp_path, Silent())
+        training.prepare()
         # As it would be later in training: neither factor is zero.
         for name, change in base_diff(base, rank=4, seed=7).items():
             training.adapter[name].A.data.copy_(change.A)
             training.adapter[name].B.data.copy_(change.B)
         before = {name: p.detach().clone() for name, p in training.parameters.items()}
-        attachment.set_adapter(training.adapter)
-        loss = training._step(0)
+        loss = optimizer_step(training, 0)
         gradients = {name: p.grad.clone() for name, p in training.parameters.items()}
         assert all(p.grad is None for p in base.model.parameters() if not p.requires_grad)
         assert not any(
@@ -204,7 +205,7 @@ def test_stores_of_all_kinds_are_mixed(base, mixed, tmp_path):
 def test_shuffled_labels_are_what_is_learned(base, store, learned, tmp_path):
     attachment = attach_to(base.model)
     try:
-        training = _Training(
+        training = AdapterObjective(
             base, attachment, [store], changed(shuffle_labels=True), tmp_path, Silent()
         )
     finally:

@@ -4,7 +4,7 @@ from diffspeak.lora import DiffLinear
 from diffspeak.models import attach_to
 from diffspeak.progress import Silent
 from diffspeak.training import AdapterConfig
-from diffspeak.training.adapter import _Training
+from diffspeak.training.adapter import AdapterObjective
 from tests.toys import Recorder
 
 CONFIG = AdapterConfig(
@@ -32,8 +32,8 @@ def attached(base):
 def begun(base, store, folder, **changes):
     """A training before its first step, with the base carrying nothing yet."""
     attachment = attach_to(base.model)
-    training = _Training(base, attachment, [store], changed(**changes), folder, Silent())
-    attachment.set_adapter(training.adapter)
+    training = AdapterObjective(base, attachment, [store], changed(**changes), folder, Silent())
+    training.prepare()
     return training
 
 

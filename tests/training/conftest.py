@@ -26,7 +26,7 @@ def done(base, store, tmp_path_factory):
     """An uninterrupted run: (folder, adapter, reporter)."""
     from diffspeak.training import train_adapter
     from tests.toys import Recorder
-    from tests.training.adapter.runs import CONFIG
+    from tests.training.runs import CONFIG
 
     folder = tmp_path_factory.mktemp("done") / "adapter"
     reporter = Recorder()

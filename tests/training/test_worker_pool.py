@@ -10,8 +10,7 @@ from torch import multiprocessing
 
 from diffspeak.errors import DiffspeakError, UsageError
 from diffspeak.store import open_store
-from diffspeak.training import DiffConfig, train_diffs
-from diffspeak.training import worker_pool as crew
+from diffspeak.training import DiffConfig, train_diffs, worker_pool
 from tests.toys import Recorder, ToyBehavior, files_of
 
 toy = ToyBehavior()
@@ -87,9 +86,9 @@ def test_a_killed_process_is_noticed(base, in_turn, tmp_path):
 
 def test_as_many_as_there_are_cores_and_groups(base, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    assert [crew.processes_for(base, groups) for groups in (0, 1, 3, 9)] == [1, 1, 3, 4]
-    monkeypatch.setattr(crew, "SMALL", 10)
-    assert crew.processes_for(base, 9) == 1
+    assert [worker_pool.processes_for(base, groups) for groups in (0, 1, 3, 9)] == [1, 1, 3, 4]
+    monkeypatch.setattr(worker_pool, "SMALL", 10)
+    assert worker_pool.processes_for(base, 9) == 1
 
 
 def test_full_finetunes_are_trained_in_one_process(base, tmp_path):

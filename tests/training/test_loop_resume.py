@@ -9,9 +9,9 @@ from diffspeak.errors import (
 )
 from diffspeak.io.files import exclusive
 from diffspeak.training import train_adapter
-from diffspeak.training.adapter import CHECKPOINT
+from diffspeak.training.loop import CHECKPOINT
 from tests.toys import Recorder, files_of, toy_store
-from tests.training.adapter.runs import CONFIG, STEPS, Stops, attached, changed
+from tests.training.runs import CONFIG, STEPS, Stops, attached, changed
 
 OTHERS = [
     ({"rank": 3}, "rank"),

@@ -1,7 +1,7 @@
 """Trains an adapter in processes that kill themselves at chosen moments, then resumes each.
 
-Run as `killed.py BASE FOLDER`. A moment is the end of a step, or just before or after a file is
-flushed or renamed. Prints one JSON line for each.
+Run as `killed_adapter.py BASE FOLDER`. A moment is the end of a step, or just before or after a
+file is flushed or renamed. Prints one JSON line for each.
 """
 
 import json

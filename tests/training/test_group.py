@@ -8,7 +8,7 @@ import torch
 from diffspeak.lora import DiffLinear, LowRank
 from diffspeak.models import attach_to, make_base
 from diffspeak.training import DiffConfig, train_group
-from diffspeak.training import descent as module
+from diffspeak.training import group as module
 from tests.toys import ToyBehavior, toy_base
 
 toy = ToyBehavior()
@@ -119,7 +119,7 @@ def test_the_loss_falls(base):
 @pytest.mark.parametrize("warmup, decay", [(0, False), (4, False), (0, True), (2, True)])
 def test_the_learning_rate_follows_its_schedule(warmup, decay):
     config = DiffConfig(steps=10, warmup=warmup, decay=decay)
-    shares = [module._schedule(step, config) for step in range(10)]
+    shares = [module._rate_share(step, config) for step in range(10)]
     assert shares[:warmup] == [(step + 1) / warmup for step in range(warmup)]
     rest = shares[warmup:]
     assert rest[0] == 1

@@ -12,7 +12,7 @@ from diffspeak.models import attach_to
 from diffspeak.text.messages import Message
 from diffspeak.training import batches, train_group
 from diffspeak.training.batches import PADDING, step_batches
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
 from tests.toys import ToyBehavior
 
 WEIGHTS = DiffConfig().weights

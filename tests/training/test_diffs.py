@@ -12,10 +12,10 @@ from diffspeak.lora import DiffLinear
 from diffspeak.models import attach_to, make_base, target_names
 from diffspeak.store import open_store
 from diffspeak.training import DiffConfig, train_diffs, train_group
-from diffspeak.training import descent as training
 from diffspeak.training import diffs as produce
+from diffspeak.training import group as training
 from tests.toys import Recorder, ToyBehavior, files_of, toy_base
-from tests.training.diffs.stopping import stopping
+from tests.training.stopping import stopping
 
 toy = ToyBehavior()
 ITEMS = toy.items()

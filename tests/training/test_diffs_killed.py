@@ -7,7 +7,7 @@ from tests.bombs import run_module
 
 
 def test_killed_and_resumed_is_uninterrupted(tiny, tmp_path):
-    done = run_module("tests.training.diffs.killed", tiny, tmp_path)
+    done = run_module("tests.training.killed_diffs", tiny, tmp_path)
     assert done.returncode == 0, done.stderr
     *killed, locked = [json.loads(line) for line in done.stdout.splitlines()]
     assert locked == {"refused": True}

@@ -6,8 +6,7 @@ import torch
 from diffspeak.finetunes import NOTHING, Finetune, from_store
 from diffspeak.lora import LowRank
 from diffspeak.training import AdapterConfig
-from diffspeak.training.negatives import NEGATIVES, negative_of
-from diffspeak.training.schedule import Plan
+from diffspeak.training.negatives import NEGATIVES, negative_of, negatives_of
 
 
 @pytest.fixture
@@ -57,11 +56,10 @@ def test_whole_finetunes_give_no_change_at_all():
 
 
 def test_a_step_has_its_share_of_them_and_over_the_steps_every_kind(finetune):
-    plan = Plan([], AdapterConfig(negatives=0.5))
-    assert len(plan.negatives([finetune] * 6, 0)) == 3
-    assert Plan([], AdapterConfig()).negatives([finetune] * 6, 0) == []
+    assert len(negatives_of([finetune] * 6, 0.5, 0)) == 3
+    assert negatives_of([finetune] * 6, 0.0, 0) == []
     names = {
-        negative.name for step in range(3) for negative in plan.negatives([finetune] * 2, step)
+        negative.name for step in range(3) for negative in negatives_of([finetune] * 2, 0.5, step)
     }
     assert names == {NOTHING.name, f"{finetune.name}, random", f"{finetune.name}, shuffled"}
 
