@@ -15,7 +15,7 @@ from diffspeak.adapters import (
     save_adapter,
     save_calibrations,
 )
-from diffspeak.adapters.calibrations import FILE, GAINED, gained
+from diffspeak.adapters.calibration import FILE, GAINED, gained
 from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.errors import CorruptFileError, MismatchError
 from diffspeak.finetunes import digest_of

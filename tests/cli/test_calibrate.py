@@ -5,7 +5,7 @@ import json
 import pytest
 
 from diffspeak.adapters import Adapter, load_adapter, save_adapter
-from diffspeak.adapters.calibrations import GAINED, gained
+from diffspeak.adapters.calibration import GAINED, gained
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.calibrate import Bench
 from diffspeak.audit.result import Evidence

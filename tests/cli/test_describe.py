@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffspeak.adapters import Calibration, Calibrations, load_adapter, save_calibrations
-from diffspeak.adapters.calibrations import GAINED, gained
+from diffspeak.adapters.calibration import GAINED, gained
 from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.cli.described import print_described
 from diffspeak.cli.session import Session

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from diffspeak.adapters import Adapter, Interpreter
-from diffspeak.adapters.calibrations import gained
+from diffspeak.adapters.calibration import gained
 from diffspeak.errors import UsageError
 from diffspeak.finetunes import NOTHING, Finetune, put_on, seeds_of
 from diffspeak.lora import Attachment
