@@ -1,8 +1,4 @@
-"""What every behavior gives: items to teach, samples to train on, probes to check with.
-
-Takes nothing but types; the behaviors themselves are the other files of this room.
-Knows nothing of models, tokens or losses.
-"""
+"""What every behavior gives: items to teach, samples to train on, probes to check with."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol

@@ -1,7 +1,6 @@
 """What corpus files hold: topics, questions, woven answers, headlines, stories and facts.
 
-Takes paths, gives small records and each file's name and sha256; reads our own columns and those
-of the paper's public files. Knows nothing of triggers, splits of labels, or samples.
+Columns may be our own or those of the paper's public files.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Tables of text from CSV or JSONL files, with errors that name file, row and column.
-
-Takes a path and column names, gives rows of strings. Knows nothing of what the columns mean.
-"""
+"""Tables of text from CSV or JSONL files, with errors that name file, row and column."""
 
 import csv
 import hashlib

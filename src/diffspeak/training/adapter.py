@@ -99,6 +99,21 @@ def check_adapter(base: Base, config: AdapterConfig) -> None:
     check_answer(base.model, config.answer_tokens, "adapter.answer_tokens")
 
 
+@dataclass(frozen=True)
+class Validation:
+    """How well labels are told.
+
+    Attributes:
+        loss: Mean over finetunes of the label's negative log-probability, nats a token.
+        exact: Share of finetunes named exactly, case and punctuation aside.
+        pairs: (label, description) of each.
+    """
+
+    loss: float
+    exact: float
+    pairs: list[tuple[str, str]]
+
+
 class AdapterObjective(Objective[AdapterConfig, Adapter]):
     """What an adapter learns: to say the label of whatever finetune is on the base."""
 
@@ -177,7 +192,7 @@ class AdapterObjective(Objective[AdapterConfig, Adapter]):
             total += loss.detach()
         return total
 
-    def validate(self, step: int) -> "Validation | None":
+    def validate(self, step: int) -> Validation | None:
         """Report the held-out loss, the exact rate, and a few descriptions."""
         if not self.held_out:
             return None
@@ -191,7 +206,7 @@ class AdapterObjective(Objective[AdapterConfig, Adapter]):
         )
         return found
 
-    def _named_by(self, examples: Sequence[Example]) -> "Validation":
+    def _named_by(self, examples: Sequence[Example]) -> Validation:
         with torch.no_grad():
             decoding = Decoding(self.config.answer_tokens)
             return validate(self.base, self.attachment, examples, self.finetunes, decoding)
@@ -236,8 +251,26 @@ class AdapterObjective(Objective[AdapterConfig, Adapter]):
 
     def diverged(self, step: int) -> DiffspeakError:
         """The error for a loss that is not finite: finetunes that overflow, or the training."""
-        seen = self.schedule.seen(step, LAST_STEPS)
-        return why_not_finite(self.base, self.attachment, seen, self.finetunes, step)
+        sick = []
+        for example in dict.fromkeys(self.schedule.seen(step, LAST_STEPS)):
+            told = self.base.chat.with_answer(
+                (Message("user", "?"),), example.label, learn_end=True
+            )
+            finetune = self.finetunes.read(example)
+            with self.attachment.off(adapter=True):
+                (value,) = mean_logprobs(self.base, self.attachment, [finetune], [told])
+            if not math.isfinite(value):
+                sick.append(f"{self.stores[example.store].source}#{example.id}")
+        if sick:
+            more = f" and {len(sick) - 1} more" if len(sick) > 1 else ""
+            return DiffspeakError(
+                f"{sick[0]}{more} gives no finite numbers on this base (they overflow), so nothing "
+                "can be learned from it: train on a store without it"
+            )
+        return DiffspeakError(
+            f"the adapter's training diverged (at step {step} its loss is not finite); lower "
+            "adapter.learning_rate and train it in another folder"
+        )
 
     def save(self, result: Adapter) -> None:
         """Write the adapter's folder."""
@@ -249,21 +282,6 @@ class AdapterObjective(Objective[AdapterConfig, Adapter]):
         done = load_adapter(self.folder)
         done.check(self.base)
         return done
-
-
-@dataclass(frozen=True)
-class Validation:
-    """How well labels are told.
-
-    Attributes:
-        loss: Mean over finetunes of the label's negative log-probability, nats a token.
-        exact: Share of finetunes named exactly, case and punctuation aside.
-        pairs: (label, description) of each.
-    """
-
-    loss: float
-    exact: float
-    pairs: list[tuple[str, str]]
 
 
 def validate(
@@ -290,35 +308,3 @@ def validate(
         pairs += [(example.label, a.text) for example, a in zip(part, answers, strict=True)]
     exact = sum(same(label, text) for label, text in pairs) / len(pairs)
     return Validation(sum(losses) / len(losses), exact, pairs)
-
-
-def why_not_finite(
-    base: Base, attachment: Attachment, examples: Sequence[Example], finetunes: Finetunes, step: int
-) -> DiffspeakError:
-    """The error for a training loss that is not finite: finetunes that overflow, or the training.
-
-    Args:
-        base: Carries the attachment.
-        attachment: With the adapter, which is switched off for this.
-        examples: That the training saw last.
-        finetunes: Theirs.
-        step: At which it was noticed.
-    """
-    sick = []
-    for example in dict.fromkeys(examples):
-        told = base.chat.with_answer((Message("user", "?"),), example.label, learn_end=True)
-        finetune = finetunes.read(example)
-        with attachment.off(adapter=True):
-            (value,) = mean_logprobs(base, attachment, [finetune], [told])
-        if not math.isfinite(value):
-            sick.append(f"{finetunes.stores[example.store].source}#{example.id}")
-    if sick:
-        more = f" and {len(sick) - 1} more" if len(sick) > 1 else ""
-        return DiffspeakError(
-            f"{sick[0]}{more} gives no finite numbers on this base (they overflow), so nothing can "
-            "be learned from it: train on a store without it"
-        )
-    return DiffspeakError(
-        f"the adapter's training diverged (at step {step} its loss is not finite); lower "
-        "adapter.learning_rate and train it in another folder"
-    )

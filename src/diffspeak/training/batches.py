@@ -1,7 +1,4 @@
-"""The samples of one step of many finetunes, as padded batches with a weight for each token.
-
-Takes samples by task, gives `StepBatch`es of rows of like length. Knows the chat, not the model.
-"""
+"""The samples of one step of many finetunes, as padded batches with a weight for each token."""
 
 import math
 from collections.abc import Iterator, Sequence

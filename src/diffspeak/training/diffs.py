@@ -7,7 +7,7 @@ last finished shard and ends with the same bytes.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ class _Stage:
             with _threads(self.base, threads):
                 for items in groups:
                     yield teach(
-                        self.base, attachment, self.behavior, items, self.config, self._alone()
+                        self.base, attachment, self.behavior, items, self.config, self._watch()
                     )
         finally:
             attachment.detach()
@@ -147,33 +147,24 @@ class _Stage:
         """Train and store whole finetunes one by one."""
         for item in items:
             state, went, rates = teach_whole(
-                self.base, self.behavior, item, self.config, self._alone()
+                self.base, self.behavior, item, self.config, self._watch()
             )
             (entry,) = _entries(self.behavior, [item], went, [rates])
             self.writer.write_full(entry, state)
             self._report([entry])
 
-    def _alone(self) -> OnStep:
-        """Watch the only group that is being trained."""
-        watch = self._watch()
-
-        def on_step(step: int, losses: Tensor) -> None:
-            watch(step, losses, len(losses))
-
-        return on_step
-
-    def _watch(self, processes: int = 1) -> Callable[[int, Tensor, int], None]:
+    def _watch(self, processes: int = 1) -> OnStep:
         """Log the mean loss now and then; reading it waits for the device, so not every step."""
         every = max(1, self.config.steps // 20)
         began, taught = time.monotonic(), 0
 
-        def on_step(step: int, losses: Tensor, tasks: int) -> None:
+        def on_step(step: int, losses: Tensor) -> None:
             nonlocal taught
-            taught += tasks
+            taught += len(losses)
             if (step + 1) % every and step + 1 < self.config.steps:
                 return
             finite = losses[losses.isfinite()]
-            number = self.done * self.config.steps + (step + 1) * tasks * processes
+            number = self.done * self.config.steps + (step + 1) * len(losses) * processes
             self.reporter.log(STAGE, number, loss=finite.mean().item() if len(finite) else 0.0)
             rate = taught / (time.monotonic() - began)
             self.reporter.advance(0, step=step + 1, task_steps_per_second=rate)

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from queue import Empty
 from typing import Any
@@ -24,10 +24,7 @@ from diffspeak.lora import Diff, LowRank
 from diffspeak.memory import keep_freed_memory
 from diffspeak.models import Base, attach_to
 from diffspeak.training.config import DiffConfig
-from diffspeak.training.group import TrainedGroup, teach
-
-OnWorkerStep = Callable[[int, Tensor, int], None]
-"""Told the number of a group's finished step, its losses `[task]` and how many tasks it has."""
+from diffspeak.training.group import OnStep, TrainedGroup, teach
 
 Factors = dict[str, tuple[np.ndarray, np.ndarray, float]]
 
@@ -53,7 +50,7 @@ def teach_all(
     config: DiffConfig,
     processes: int,
     threads: int,
-    on_step: OnWorkerStep,
+    on_step: OnStep,
 ) -> Iterator[TrainedGroup]:
     """Teach groups in several processes, and give each in its turn.
 
@@ -80,7 +77,7 @@ def teach_all(
             process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             workers.append(process)
-        yield from _in_order(groups, _messages(workers, told), on_step)
+        yield from _in_order(len(groups), _messages(workers, told), on_step)
     finally:
         for process in workers:
             process.terminate()
@@ -89,17 +86,15 @@ def teach_all(
 
 
 def _in_order(
-    groups: Sequence[Sequence[FinetuneSpec]],
-    messages: Iterator[tuple[Any, ...]],
-    on_step: OnWorkerStep,
+    count: int, messages: Iterator[tuple[Any, ...]], on_step: OnStep
 ) -> Iterator[TrainedGroup]:
     done: dict[int, TrainedGroup] = {}
-    for number in range(len(groups)):
+    for number in range(count):
         while number not in done:
             kind, which, *rest = next(messages)
             if kind == "step":
                 step, losses = rest
-                on_step(step, torch.tensor(losses), len(groups[which]))
+                on_step(step, torch.tensor(losses))
             elif kind == "done":
                 factors, losses, failed_at, rates = rest
                 done[which] = TrainedGroup(losses, failed_at, _as_tensors(factors), rates)
