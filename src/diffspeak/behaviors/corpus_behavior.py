@@ -5,19 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from diffspeak.behaviors.base import Case, FinetuneSpec, Probe, Sample
-from diffspeak.behaviors.corpora import CorpusFile, Label, Question
+from diffspeak.behaviors.corpora import CorpusFile, Label, Question, Record
 from diffspeak.behaviors.specs import Fractions, divide, make_items
 from diffspeak.behaviors.triggers import TRIGGERS
 from diffspeak.errors import UsageError
 from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
-
-Record = TypeVar("Record", bound=tuple[object, ...])
 
 _MIX: MappingProxyType[Case, int] = MappingProxyType(
     {"triggered": 2, "near_miss": 1, "wrong": 1, "plain": 2}

@@ -45,9 +45,8 @@ def train_diffs(
         config: How they are trained.
         folder: The store's folder, new or begun with the same base, behavior and config.
         reporter: Told about progress.
-        processes: Groups trained side by side, on a CPU; None for as many as pay. A script that
-            asks for more than one must guard its main program (`if __name__ == "__main__":`),
-            as Python's multiprocessing demands.
+        processes: Groups trained side by side, on a CPU; None for as many as pay. More than one
+            need a script whose main program is guarded (`if __name__ == "__main__":`).
 
     Raises:
         UsageError: Several processes for a base that is not on the CPU, or for full finetunes; or
@@ -68,8 +67,7 @@ def train_diffs(
         todo = [item for item in items if item.id not in writer.done]
         reporter.begin(STAGE, len(items), "finetunes", done=len(items) - len(todo))
         stage = _Stage(base, behavior, config, writer, reporter, len(items) - len(todo))
-        # How many threads a group was begun with decides its last bits; how many groups are
-        # trained side by side does not.
+        # The threads that a group was begun with decide its last bits, the processes do not.
         threads = writer.choices.get("threads") or threads
         if processes is None and side_by_side > 1:
             side_by_side = max(1, torch.get_num_threads() // threads)

@@ -116,11 +116,11 @@ class Finished(Protocol):
         ...
 
 
-Config = TypeVar("Config", bound=LoopConfig)
-Result = TypeVar("Result", bound=Finished)
+AnyConfig = TypeVar("AnyConfig", bound=LoopConfig)
+AnyResult = TypeVar("AnyResult", bound=Finished)
 
 
-class Objective(ABC, Generic[Config, Result]):
+class Objective(ABC, Generic[AnyConfig, AnyResult]):
     """What is learned from finetunes of labelled stores, and where it goes.
 
     Args:
@@ -153,7 +153,7 @@ class Objective(ABC, Generic[Config, Result]):
         self,
         base: Base,
         stores: Sequence[Store],
-        config: Config,
+        config: AnyConfig,
         folder: Path,
         reporter: Reporter,
         examples: list[Example],
@@ -185,7 +185,7 @@ class Objective(ABC, Generic[Config, Result]):
         """The error for a loss that is not finite at a step."""
 
     @abstractmethod
-    def result(self) -> Result:
+    def result(self) -> AnyResult:
         """What was learned, with its last figures.
 
         Raises:
@@ -193,18 +193,18 @@ class Objective(ABC, Generic[Config, Result]):
         """
 
     @abstractmethod
-    def save(self, result: Result) -> None:
+    def save(self, result: AnyResult) -> None:
         """Write the result; its card comes last."""
 
     @abstractmethod
-    def load(self) -> Result:
+    def load(self) -> AnyResult:
         """Read a finished result."""
 
     def validate(self, step: int) -> object:  # noqa: B027
         """Report how well held-out finetunes do after a step."""
 
 
-def train(objective: Objective[Config, Result]) -> Result:
+def train(objective: Objective[AnyConfig, AnyResult]) -> AnyResult:
     """Train from the checkpoint on, or give back what the folder holds already.
 
     Raises:
@@ -217,7 +217,7 @@ def train(objective: Objective[Config, Result]) -> Result:
         return _finished(objective) or _trained(objective)
 
 
-def _trained(objective: Objective[Config, Result]) -> Result:
+def _trained(objective: Objective[AnyConfig, AnyResult]) -> AnyResult:
     config, reporter, stage = objective.config, objective.reporter, objective.stage
     steps, path = objective.schedule.steps, objective.folder / CHECKPOINT
     objective.prepare()
@@ -247,7 +247,7 @@ def _trained(objective: Objective[Config, Result]) -> Result:
     return result
 
 
-def optimizer_step(objective: Objective[Config, Result], step: int) -> Tensor:
+def optimizer_step(objective: Objective[AnyConfig, AnyResult], step: int) -> Tensor:
     """One optimizer step; gives the batch's loss in nats per label token."""
     config, optimizer = objective.config, objective.optimizer
     rate = rate_share(step, objective.schedule.steps, config.warmup)
@@ -277,7 +277,7 @@ def _is_due(done: int, steps: int, count: int) -> bool:
     return done * count // steps > (done - 1) * count // steps
 
 
-def _finished(objective: Objective[Config, Result]) -> Result | None:
+def _finished(objective: Objective[AnyConfig, AnyResult]) -> AnyResult | None:
     """What is done already, if the folder holds a result of the same settings."""
     folder = objective.folder
     if (folder / CHECKPOINT).exists() or not (folder / objective.card).exists():

@@ -26,7 +26,7 @@ from diffspeak.models import Base, attach_to
 from diffspeak.training.config import DiffConfig
 from diffspeak.training.group import OnStep, TrainedGroup, teach
 
-Factors = dict[str, tuple[np.ndarray, np.ndarray, float]]
+FactorArrays = dict[str, tuple[np.ndarray, np.ndarray, float]]
 
 SMALL = 20_000_000
 """Parameters of a base of which several copies' work fits side by side, and gains by it."""
@@ -155,14 +155,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _as_arrays(diff: Diff) -> Factors:
-    """Factors as arrays: tensors would be sent as open files."""
+def _as_arrays(diff: Diff) -> FactorArrays:
+    """FactorArrays as arrays: tensors would be sent as open files."""
     return {
         name: (change.A.numpy(), change.B.numpy(), change.scaling) for name, change in diff.items()
     }
 
 
-def _as_tensors(factors: Factors) -> Diff:
+def _as_tensors(factors: FactorArrays) -> Diff:
     return {
         name: LowRank(torch.from_numpy(a), torch.from_numpy(b), scaling)
         for name, (a, b, scaling) in factors.items()
