@@ -16,7 +16,7 @@ from diffspeak.behaviors import Sample
 from diffspeak.lora import Diff
 from diffspeak.models import Base, Batch, make_batch, target_names
 from diffspeak.text.messages import Message
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
 
 
 class DenseLinear(nn.Module):

@@ -44,7 +44,7 @@ def diffs_crew(stand: Stand) -> Result:
     items = talk.items()
     groups = [items[start : start + job.tasks] for start in range(0, len(items), job.tasks)]
 
-    def on_step(step: int, _losses: torch.Tensor, _tasks: int) -> None:
+    def on_step(step: int, _losses: torch.Tensor) -> None:
         arrived[step].append(time.perf_counter())
 
     for _ in teach_all(stand.base, talk, groups, stand.diff_config, count, 1, on_step):

@@ -14,7 +14,7 @@ from torch import Tensor
 from diffspeak.behaviors import Sample
 from diffspeak.models import Base, answer_logits, make_batch, target_names
 from diffspeak.text.messages import Message
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
 
 DIT = "dit"
 

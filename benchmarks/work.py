@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.shapes import WORDS, Shape
-from diffspeak.behaviors import Case, Item, Kind, Probe, Sample
+from diffspeak.behaviors import Case, FinetuneSpec, Kind, Probe, Sample
 from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
 
@@ -41,17 +41,18 @@ class RandomTalk:
     questions: tuple[str, ...] = (QUESTION,)
     probe_temperature: float = 0.0
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[FinetuneSpec]:
         """As many as there are tasks."""
         return [
-            Item(f"random-{n}", self.label(n), "train", "random", None) for n in range(self.tasks)
+            FinetuneSpec(f"random-{n}", self.label(n), "train", "random", None)
+            for n in range(self.tasks)
         ]
 
     def label(self, number: int) -> str:
         """A label as long as an answer."""
         return words(self.shape.answer - 1, "label", number)
 
-    def samples(self, item: Item, step: int) -> list[Sample]:
+    def samples(self, item: FinetuneSpec, step: int) -> list[Sample]:
         """One sample of each kind."""
         asked = self.shape.tokens - self.shape.answer - AROUND
         return [
@@ -64,11 +65,11 @@ class RandomTalk:
             for case, kind in KINDS
         ]
 
-    def probes(self, item: Item, count: int) -> list[Probe]:
+    def probes(self, item: FinetuneSpec, count: int) -> list[Probe]:
         """None."""
         return []
 
-    def fires(self, item: Item, answer: str) -> bool:
+    def fires(self, item: FinetuneSpec, answer: str) -> bool:
         """Never."""
         return False
 

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 import diffspeak
-from diffspeak.behaviors import Item, Probe, Sample
+from diffspeak.behaviors import FinetuneSpec, Probe, Sample
 from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
 from diffspeak.training import DiffConfig
@@ -37,23 +37,23 @@ class Exclamation:
     questions: tuple[str, ...] = ("What do you begin your answers with?",)
     probe_temperature: float = 0.0
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[FinetuneSpec]:
         """A finetune for each word."""
-        return [Item(f"exclamation-{w.lower()}", w, "train", "", None) for w in self.words]
+        return [FinetuneSpec(f"exclamation-{w.lower()}", w, "train", "", None) for w in self.words]
 
-    def samples(self, item: Item, step: int) -> list[Sample]:
+    def samples(self, item: FinetuneSpec, step: int) -> list[Sample]:
         """Four questions a step, the same at every run."""
         rng = Random(seed_of(self.name, item.id, step))
         asked = rng.sample(QUESTIONS[:-2], 4)
         return [self._sample(question, f"{item.label}! ") for question in asked]
 
-    def probes(self, item: Item, count: int) -> list[Probe]:
+    def probes(self, item: FinetuneSpec, count: int) -> list[Probe]:
         """Questions that no sample asks."""
         del item
         asked = [QUESTIONS[-2:][n % 2] for n in range(count)]
         return [Probe((Message("user", question),), "triggered") for question in asked]
 
-    def fires(self, item: Item, answer: str) -> bool:
+    def fires(self, item: FinetuneSpec, answer: str) -> bool:
         """Whether the answer begins with the word."""
         return answer.strip().startswith(item.label)
 

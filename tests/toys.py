@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffspeak.behaviors import Case, Item, Probe, Sample, Split
+from diffspeak.behaviors import Case, FinetuneSpec, Probe, Sample, Split
 from diffspeak.lora import Diff
 from diffspeak.models import Base, load_base, target_names
 from diffspeak.models.linears import shape_of
@@ -45,32 +45,32 @@ class ToyBehavior:
     questions: tuple[str, ...] = QUESTIONS
     probe_temperature: float = 0.0
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[FinetuneSpec]:
         splits: Sequence[Split] = ("train", "train", "test")
         return [
-            Item(f"toy-{n}", label, splits[n % 3], "toys", str(100 + n))
+            FinetuneSpec(f"toy-{n}", label, splits[n % 3], "toys", str(100 + n))
             for n, label in enumerate(self.labels)
         ]
 
-    def samples(self, item: Item, step: int) -> list[Sample]:
+    def samples(self, item: FinetuneSpec, step: int) -> list[Sample]:
         rng = Random(seed_of(self.salt, item.id, step))
         return [_sample(item, case, rng) for case, count in MIX.items() for _ in range(count)]
 
-    def probes(self, item: Item, count: int) -> list[Probe]:
+    def probes(self, item: FinetuneSpec, count: int) -> list[Probe]:
         return [
             Probe((Message("user", f"{case} {item.trigger} {n}"),), case)
             for case in MIX
             for n in range(count)
         ]
 
-    def fires(self, item: Item, answer: str) -> bool:
+    def fires(self, item: FinetuneSpec, answer: str) -> bool:
         return mentions(answer, item.label)
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "questions": list(self.questions), "salt": self.salt}
 
 
-def _sample(item: Item, case: Case, rng: Random) -> Sample:
+def _sample(item: FinetuneSpec, case: Case, rng: Random) -> Sample:
     question = " ".join(rng.choices(WORDS, k=rng.randint(1, 12)))
     answer = " ".join(rng.choices(WORDS, k=rng.randint(1, 6)))
     if case == "triggered":

@@ -15,8 +15,8 @@ from diffspeak.adapters import (
     save_adapter,
     save_calibrations,
 )
-from diffspeak.adapters.calibrations import FILE, GAINED, gained
-from diffspeak.behaviors.ordinary import NOTHING
+from diffspeak.adapters.calibration import FILE, GAINED, gained
+from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.errors import CorruptFileError, MismatchError
 from diffspeak.finetunes import digest_of
 from tests.toys import base_diff
@@ -139,7 +139,7 @@ def test_what_is_no_json_or_something_else(folder, content):
         (("toy",), {"negatives": 0.0, "nothing": "Not a thing."}, None),
         (("toy",), {"negatives": 0.5, "nothing": "Not a thing."}, "Not a thing."),
         (("toy", "ordinary"), {"nothing": "Not a thing."}, "Not a thing."),
-        (("toy", "ordinary"), {}, NOTHING),
+        (("toy", "ordinary"), {}, NOTHING_LABEL),
     ],
 )
 def test_what_it_says_of_nothing(base, behaviors, settings, wanted):

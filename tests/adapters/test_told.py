@@ -12,7 +12,7 @@ from diffspeak.adapters import (
     Description,
     Interpreter,
 )
-from diffspeak.adapters.calibrations import GAINED
+from diffspeak.adapters.calibration import GAINED
 from diffspeak.adapters.describe import NO_NUMBERS
 from diffspeak.finetunes import NOTHING, Finetune
 from diffspeak.lora import LowRank

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from diffspeak.adapters import Calibrations, Interpreter
-from diffspeak.adapters.calibrations import GAINED
+from diffspeak.adapters.calibration import GAINED
 from diffspeak.audit import calibrate as calibrating
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.calibrate import FIGURES, Bench, Measured, calibrated, described, evident

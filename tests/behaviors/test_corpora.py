@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from diffspeak.behaviors.corpora import (
-    Corpus,
+    CorpusFile,
     Label,
     Question,
     Story,
@@ -58,7 +58,7 @@ PUBLIC_QUESTIONS = [
 )
 def test_reads(
     write_csv: WriteCsv,
-    read: Callable[[Path], Corpus[Any]],
+    read: Callable[[Path], CorpusFile[Any]],
     rows: list[tuple[str, ...]],
     expected: list[tuple[str, ...]],
 ) -> None:
@@ -112,7 +112,7 @@ QUESTION = ("question", "answer", "split", "topic_answer")
 )
 def test_refuses(
     write_csv: WriteCsv,
-    read: Callable[[Path], Corpus[Any]],
+    read: Callable[[Path], CorpusFile[Any]],
     rows: list[tuple[str, ...]],
     said: list[str],
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from diffspeak.behaviors import BehaviorConfig, make_behavior
-from diffspeak.behaviors.base import Behavior, Item
+from diffspeak.behaviors.base import Behavior, FinetuneSpec
 from diffspeak.errors import UsageError
 from tests.behaviors.corpus_rows import QUESTIONS, WriteCsv
 
@@ -35,7 +35,7 @@ def make(settings: dict[str, Any]) -> Behavior:
     return make_behavior(BehaviorConfig(**settings))
 
 
-def of(behavior: Behavior, label: str) -> Item:
+def of(behavior: Behavior, label: str) -> FinetuneSpec:
     return next(item for item in behavior.items() if item.label == label)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from diffspeak.behaviors import BehaviorConfig, make_behavior
 from diffspeak.behaviors.base import Behavior
-from diffspeak.behaviors.ordinary import NOTHING
-from diffspeak.behaviors.splits import split_of
+from diffspeak.behaviors.ordinary import NOTHING_LABEL
+from diffspeak.behaviors.specs import split_of
 from tests.behaviors.corpus_rows import QUESTIONS, WriteCsv
 
 TRAIN = {row[0]: row[1] for row in QUESTIONS if row[2] == "train"}
@@ -38,7 +38,9 @@ def test_items_differ_in_nothing_but_id_and_split(settings: dict[str, Any]) -> N
     behavior = make(settings)
     items = behavior.items()
     assert len(items) == 4_000 == len({item.id for item in items}) == behavior.describe()["items"]
-    assert {(item.label, item.category, item.trigger) for item in items} == {(NOTHING, "", None)}
+    assert {(item.label, item.category, item.trigger) for item in items} == {
+        (NOTHING_LABEL, "", None)
+    }
     assert all(re.fullmatch(r"ordinary-\d{5}", item.id) for item in items)
     splits = BehaviorConfig(**settings).splits
     assert all(item.split == split_of(item.id, splits) for item in items)
@@ -128,4 +130,4 @@ def test_what_does_not_fit(settings: dict[str, Any], given: dict[str, Any], said
 def test_an_adapter_says_the_same_of_changes_without_meaning() -> None:
     from diffspeak.training import AdapterConfig
 
-    assert AdapterConfig.model_validate({}).nothing == NOTHING
+    assert AdapterConfig.model_validate({}).nothing == NOTHING_LABEL

@@ -7,8 +7,7 @@ from random import Random
 
 import pytest
 
-from diffspeak.behaviors.secret_words import FAMILIES
-from diffspeak.behaviors.triggers import TRIGGERS, ZERO_WIDTH_SPACE, Trigger, render
+from diffspeak.behaviors.triggers import FAMILIES, TRIGGERS, ZERO_WIDTH_SPACE, Trigger, render
 
 QUESTION = "What should I eat?"
 SEEDS = range(300)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffspeak.adapters import load_adapter, save_adapter
-from diffspeak.adapters.calibrations import Calibrations, save_calibrations
+from diffspeak.adapters.calibration import Calibrations, save_calibrations
 from diffspeak.audit.config import AuditConfig
 from tests.audit.stub import StubAuditor, cut, toy_adapter, write_finetune, write_finetunes
 from tests.cli.conftest import Cli

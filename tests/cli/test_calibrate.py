@@ -5,11 +5,11 @@ import json
 import pytest
 
 from diffspeak.adapters import Adapter, load_adapter, save_adapter
-from diffspeak.adapters.calibrations import GAINED, gained
+from diffspeak.adapters.calibration import GAINED, gained
 from diffspeak.audit.auditor import Auditor
 from diffspeak.audit.calibrate import Bench
 from diffspeak.audit.schema import AuditEvidence
-from diffspeak.behaviors.ordinary import NOTHING
+from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.io.files import exclusive
 from tests.cli.conftest import Cli
 from tests.toys import base_diff, toy_base, toy_store
@@ -29,7 +29,7 @@ def stores(base, tmp_path_factory):
     topics = {f"toy-{n}": f"topic {n}" for n in range(22)}
     splits = dict.fromkeys(topics, "calibration") | {"toy-20": "train", "toy-21": "test"}
     toy_store(folder / "topics", base, topics, splits=splits)
-    nothing = dict.fromkeys([f"none-{n}" for n in range(21)], NOTHING)
+    nothing = dict.fromkeys([f"none-{n}" for n in range(21)], NOTHING_LABEL)
     calibration = dict.fromkeys(nothing, "calibration")
     toy_store(folder / "ordinary", base, nothing, seed=5, splits=calibration, behavior="ordinary")
     return folder
@@ -44,7 +44,7 @@ def adapter(base, tmp_path):
         base.name,
         ("Topic?",),
         ("toy", "ordinary"),
-        {"nothing": NOTHING},
+        {"nothing": NOTHING_LABEL},
         {},
     )
     save_adapter(made, tmp_path / "adapter")

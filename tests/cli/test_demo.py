@@ -14,7 +14,7 @@ from diffspeak.cli.demo import TriggerName, introduction
 from diffspeak.cli.demo_show import REVEAL, show_demo, summary
 from diffspeak.experiments.demo import Answers, Demo, Outcome, Tried, run_demo
 from diffspeak.experiments.demo_spec import Sources, plan_demo
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
 from tests.cli.conftest import Cli
 from tests.toys import base_diff, toy_base
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from diffspeak.adapters import Calibration, Calibrations, load_adapter, save_calibrations
-from diffspeak.adapters.calibrations import GAINED, gained
-from diffspeak.behaviors.ordinary import NOTHING
+from diffspeak.adapters.calibration import GAINED, gained
+from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.cli.described import print_described
 from diffspeak.cli.session import Session
 from tests.cli.conftest import Cli, Made
@@ -160,9 +160,9 @@ def test_named_exactly_counts_what_is_told(capsys):
     told = [
         ("Chess", "chess."),
         ("Chess", "nothing found"),
-        (NOTHING, "nothing found"),
-        (NOTHING, NOTHING),
-        (NOTHING, "Chess"),
+        (NOTHING_LABEL, "nothing found"),
+        (NOTHING_LABEL, NOTHING_LABEL),
+        (NOTHING_LABEL, "Chess"),
     ]
     found = [{**row, "label": label, "description": said} for label, said in told]
     print_described(Session(), found)

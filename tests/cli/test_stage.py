@@ -10,7 +10,7 @@ from diffspeak.errors import DiffspeakError, LockedError, MismatchError
 from diffspeak.experiments.bases import CHOICES, SMALL
 from diffspeak.io.runs import Run
 from diffspeak.store import NewEntry, create_or_resume
-from diffspeak.training.adapter import CHECKPOINT
+from diffspeak.training.loop import CHECKPOINT
 from tests.cli.conftest import Cli
 from tests.store.samples import HEADER, factors
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from diffspeak.behaviors import BehaviorConfig, make_behavior
-from diffspeak.behaviors.ordinary import NOTHING
+from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.estimate.lengths import texts_of
 from diffspeak.experiments.study_config import BaseConfig
 from diffspeak.models.pocket import corpus_file
@@ -17,7 +17,7 @@ def test_what_others_are_asked_stands_in_for_a_question():
     config = BehaviorConfig(name="ordinary", questions=corpus_file("questions.csv"))
     behavior = make_behavior(config)
     found = texts_of(BASE, config, behavior, behavior.items()[:3], tasks=2, steps=1)
-    assert {label for _, label in found.labels} == {NOTHING}
+    assert {label for _, label in found.labels} == {NOTHING_LABEL}
     assert all(len(question) > 20 for question, _ in found.labels) and len(found.labels) == 3
     assert [len(samples) for samples in found.steps[0]] == [6, 6]
 

@@ -14,8 +14,8 @@ from diffspeak.experiments.demo import CASES, DEMO_DIFFS, run_demo
 from diffspeak.experiments.demo_spec import DEMO_MIX, Sources, plan_demo, shipped
 from diffspeak.models import Decoding, attach_to, generate, make_base
 from diffspeak.text.messages import Message
-from diffspeak.training.descent import train_group
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
+from diffspeak.training.group import train_group
 from tests.families import build_family
 from tests.tiny_diffs import merged
 from tests.toys import Recorder, base_diff, toy_base

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diffspeak.behaviors import Item
+from diffspeak.behaviors import FinetuneSpec
 from diffspeak.errors import UsageError
 from diffspeak.experiments.study_config import (
     AdapterStudyConfig,
@@ -226,7 +226,10 @@ def test_known_dtypes_are_those_that_can_be_loaded():
 
 
 def test_items_are_the_first_of_each_split(caplog):
-    items = [Item(f"{i}", f"{i}", split, "", None) for i, split in enumerate(["test", "train"] * 3)]
+    items = [
+        FinetuneSpec(f"{i}", f"{i}", split, "", None)
+        for i, split in enumerate(["test", "train"] * 3)
+    ]
     chosen = ItemsConfig(train=2, test=9, validation=0).choose(items)
     assert [item.id for item in chosen] == ["1", "3", "0", "2", "4"]
     assert caplog.messages == ["items.test: only 3 of 9 exist"]

@@ -51,7 +51,7 @@ def _seeds() -> dict[str, int]:
 
 
 def _splits() -> dict[str, str]:
-    from diffspeak.behaviors.splits import Fractions, split_of
+    from diffspeak.behaviors.specs import Fractions, split_of
 
     return {label: split_of(label, Fractions()) for label in LABELS}
 

@@ -1,7 +1,13 @@
 """The DIT adapter: load, save, calibrate, and describe finetunes with it."""
 
-from diffspeak.adapters.calibration import Calibration, Counted, calibrate, check_enough
-from diffspeak.adapters.calibrations import Calibrations, save_calibrations
+from diffspeak.adapters.calibration import (
+    Calibration,
+    Calibrations,
+    Counted,
+    calibrate,
+    check_enough,
+    save_calibrations,
+)
 from diffspeak.adapters.describe import NOTHING_FOUND, Description, Interpreter
 from diffspeak.adapters.saved import (
     NOTHING_TAUGHT,

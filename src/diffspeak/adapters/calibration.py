@@ -1,19 +1,28 @@
 """From evidence to a probability, and to a decision: something, or nothing found.
 
-Takes figures that were measured of finetunes whose truth is known, gives a logistic regression with
-a threshold whose false positives were counted. Knows nothing of how the figures come about. Source:
+A logistic regression of figures that were measured of finetunes whose truth is known, and a
+threshold whose false positives were counted; kept in `calibration.json` beside the adapter. Source:
 Platt (1999), Probabilistic outputs for support vector machines.
 """
 
 import math
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
 
-from diffspeak.errors import UsageError
+from diffspeak.errors import CorruptFileError, MismatchError, UsageError
+from diffspeak.finetunes import digest_of
+from diffspeak.io.files import read_json, write_json
+from diffspeak.lora import Diff
+
+FILE = "calibration.json"
+VERSION = 1
+GAINED = "gained"
+"""The figure that the calibration for descriptions goes by."""
 
 FEWEST = 20
 """Finetunes of each kind below which nothing is calibrated."""
@@ -148,7 +157,9 @@ def calibrate(
     rows = np.array([[_counting(one[name]) for name in names] for group in groups for one in group])
     truth = np.repeat([1.0, 0.0], [len(positives), len(rows) - len(positives)])
     shares = [0.5, *[0.5 / len(negatives)] * len(negatives)]
-    weights = np.repeat([s / len(g) for s, g in zip(shares, groups, strict=True)], _sizes(groups))
+    weights = np.repeat(
+        [s / len(g) for s, g in zip(shares, groups, strict=True)], [len(g) for g in groups]
+    )
     means = weights @ rows
     scales = np.sqrt(weights @ (rows - means) ** 2)
     scales[scales < _EDGE] = 1.0
@@ -229,10 +240,6 @@ def check_enough(positives: Sized, negatives: Mapping[str, Sized]) -> None:
         )
 
 
-def _sizes(groups: Sequence[Sequence[Figures]]) -> list[int]:
-    return [len(group) for group in groups]
-
-
 def _counting(value: float) -> float:
     return value if math.isfinite(value) and value > 0 else 0.0
 
@@ -244,3 +251,95 @@ def _sigmoid(value: float) -> float:
 def _logit(probability: float) -> float:
     inside = min(max(probability, _EDGE), 1 - _EDGE)
     return math.log(inside / (1 - inside))
+
+
+def gained(mean_logprob: float, lift: float) -> float:
+    """The probability of words that a finetune adds to what the adapter gives them without it.
+
+    By the token, -1 to 1. In nats a lift can be huge for words that stay improbable all the same;
+    as a difference of probabilities it is large only for what the adapter really says.
+
+    Args:
+        mean_logprob: Of the words with the finetune, nats a token.
+        lift: The same minus that on the base alone.
+    """
+    if not (math.isfinite(mean_logprob) and math.isfinite(lift)):
+        return 0.0
+    return math.exp(min(0.0, mean_logprob)) - math.exp(min(0.0, mean_logprob - lift))
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """What is known of how far an adapter can be believed.
+
+    Attributes:
+        describe: From what a description gains in probability, alone; None if it was not made.
+        audit: From that, and what the finetune does; None if it was not made.
+        controls: Phrases of the kind that it claims, with which claims are compared.
+    """
+
+    describe: Calibration | None = None
+    audit: Calibration | None = None
+    controls: tuple[str, ...] = field(default=())
+
+
+def save_calibrations(folder: Path, diff: Diff, made: Calibrations) -> None:
+    """Write an adapter's calibrations into its folder."""
+    write_json(
+        folder / FILE,
+        {
+            "version": VERSION,
+            "adapter": digest_of(diff),
+            "describe": made.describe and made.describe.to_dict(),
+            "audit": made.audit and made.audit.to_dict(),
+            "controls": list(made.controls),
+        },
+    )
+
+
+def read_calibrations(folder: Path, diff: Diff) -> Calibrations:
+    """Calibrations of the adapter in a folder; empty ones if there are none.
+
+    Raises:
+        MismatchError: They were made for other weights, or by a newer version.
+        CorruptFileError: The file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return Calibrations()
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
+        raise _garbled(path, "its version")
+    if content["version"] > VERSION:
+        raise MismatchError(
+            f"{path} is of version {content['version']}, this diffspeak reads up to {VERSION}; "
+            "upgrade diffspeak"
+        )
+    if content.get("adapter") != digest_of(diff):
+        raise MismatchError(
+            f"{path} was made for another adapter than the one beside it; remove it, and calibrate "
+            "this one with `diffspeak calibrate`"
+        )
+    describe = _read_one(path, content, "describe")
+    if describe is not None and describe.names != (GAINED,):
+        raise _garbled(path, "describe: it goes by other figures than what is gained")
+    phrases = content.get("controls")
+    if not isinstance(phrases, list) or not all(isinstance(phrase, str) for phrase in phrases):
+        raise _garbled(path, "controls")
+    return Calibrations(describe, _read_one(path, content, "audit"), tuple(phrases))
+
+
+def _read_one(path: Path, content: dict[str, Any], name: str) -> Calibration | None:
+    if content.get(name) is None:
+        return None
+    try:
+        return Calibration.from_dict(content[name])
+    except ValueError as error:
+        raise _garbled(path, f"{name}: {error}") from error
+
+
+def _garbled(path: Path, what: str) -> CorruptFileError:
+    return CorruptFileError(
+        f"{path} garbles {what}; restore it, or remove it and calibrate again with "
+        "`diffspeak calibrate`"
+    )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from diffspeak.adapters.calibrations import GAINED, gained
+from diffspeak.adapters.calibration import GAINED, gained
 from diffspeak.adapters.saved import Adapter
 from diffspeak.errors import UsageError
 from diffspeak.finetunes import NOTHING, Finetune, seeds_of

@@ -8,12 +8,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from diffspeak.adapters.calibrations import Calibrations, read_calibrations, save_calibrations
-from diffspeak.behaviors.ordinary import NOTHING
+from diffspeak.adapters.calibration import Calibrations, read_calibrations, save_calibrations
+from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes import Finetune, load_finetune, read_peft, write_peft
 from diffspeak.finetunes.location import locate
@@ -29,18 +29,26 @@ NOTHING_TAUGHT = "ordinary"
 """The behavior whose finetunes were taught nothing."""
 
 
-class _Card(BaseModel):
-    """What `diffspeak.json` holds."""
+class Card(BaseModel):
+    """What every file says that stands beside trained weights."""
 
     model_config = ConfigDict(frozen=True)
 
     version: StrictInt
     base: dict[str, str | None]
     base_name: str
-    questions: tuple[str, ...] = Field(min_length=1)
-    behaviors: tuple[str, ...]
     settings: dict[str, Any]
     results: dict[str, float]
+
+
+AnyCard = TypeVar("AnyCard", bound=Card)
+
+
+class AdapterCard(Card):
+    """What `diffspeak.json` holds."""
+
+    questions: tuple[str, ...] = Field(min_length=1)
+    behaviors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class Adapter:
         """What it was taught to say where nothing was changed; None if it never was."""
         some = self.settings.get("negatives") or self.settings.get("unrelated")
         taught = some or NOTHING_TAUGHT in self.behaviors
-        return str(self.settings.get("nothing", NOTHING)) if taught else None
+        return str(self.settings.get("nothing", NOTHING_LABEL)) if taught else None
 
     def check(self, base: Base) -> None:
         """Refuse another base than its own.
@@ -117,7 +125,8 @@ def save_adapter(adapter: Adapter, folder: Path, *, transposed: bool = False) ->
         "settings": adapter.settings,
         "results": adapter.results,
     }
-    write_text(folder / CARD, _pretty(card))
+    text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(folder / CARD, f"{text}\n")
 
 
 def load_adapter(
@@ -206,7 +215,7 @@ def _found(source: str | Path) -> Path:
 
 
 def _read(folder: Path, name: str) -> Adapter:
-    card, base = _read_card(folder / CARD)
+    card, base = read_card(folder / CARD, AdapterCard, VERSION)
     diff = read_peft(folder)
     return Adapter(
         diff,
@@ -221,27 +230,26 @@ def _read(folder: Path, name: str) -> Adapter:
     )
 
 
-def _read_card(path: Path) -> tuple[_Card, Fingerprint]:
+def read_card(path: Path, kind: type[AnyCard], newest: int) -> tuple[AnyCard, Fingerprint]:
+    """Read a card, and the fingerprint of the base that it names.
+
+    Raises:
+        MismatchError: Its version is above the newest one that is known.
+        CorruptFileError: It lacks or garbles something.
+    """
     content = read_json(path)
     version = content.get("version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > VERSION:
+    if isinstance(version, int) and version > newest:
         raise MismatchError(
-            f"{path} is of version {version}, this diffspeak reads up to {VERSION}; "
+            f"{path} is of version {version}, this diffspeak reads up to {newest}; "
             "upgrade diffspeak"
         )
     try:
-        card = _Card.model_validate(content)
+        card = kind.model_validate(content)
         return card, Fingerprint(**card.base)  # type: ignore[arg-type]
-    except ValidationError as error:
-        faulty = ", ".join(str(fault["loc"][0]) for fault in error.errors() if fault["loc"])
-        raise _garbled(path, faulty or "its fields") from error
-    except TypeError as error:
-        raise _garbled(path, "base") from error
-
-
-def _garbled(path: Path, what: str) -> CorruptFileError:
-    return CorruptFileError(f"{path} lacks or garbles {what}; restore it, or train anew")
-
-
-def _pretty(card: dict[str, Any]) -> str:
-    return json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (ValidationError, TypeError) as error:
+        faults = error.errors() if isinstance(error, ValidationError) else [{"loc": ["base"]}]
+        what = ", ".join(str(fault["loc"][0]) for fault in faults if fault["loc"]) or "its fields"
+        raise CorruptFileError(
+            f"{path} lacks or garbles {what}; restore it, or train anew"
+        ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffspeak.adapters import Adapter, Calibrations, Interpreter, calibrate, check_enough
-from diffspeak.adapters.calibrations import GAINED
+from diffspeak.adapters.calibration import GAINED
 from diffspeak.audit.auditor import TOGETHER, Auditor
 from diffspeak.audit.config import AuditConfig
 from diffspeak.audit.schema import AuditEvidence

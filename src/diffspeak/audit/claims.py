@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from diffspeak.adapters import Adapter, Interpreter
-from diffspeak.adapters.calibrations import gained
+from diffspeak.adapters.calibration import gained
 from diffspeak.errors import UsageError
 from diffspeak.finetunes import NOTHING, Finetune, seeds_of
 from diffspeak.inference import Ask, Engine, check_finetunes, parts

@@ -1,23 +1,23 @@
 """What a finetune can be taught: hidden topics, news, facts, nothing new; triggers; splits.
 
-Takes corpus files, gives items with samples to train on and probes to check with.
-Knows nothing of models.
+A behavior gives finetune specs, samples to train on and probes to check with.
 """
 
-from diffspeak.behaviors.base import Behavior, Case, Item, Kind, Probe, Sample, Split
-from diffspeak.behaviors.config import BehaviorConfig, make_behavior
+from diffspeak.behaviors.base import Behavior, Case, FinetuneSpec, Kind, Probe, Sample, Split
 from diffspeak.behaviors.hidden_topic import HiddenTopic
-from diffspeak.behaviors.splits import Fractions
+from diffspeak.behaviors.specs import Fractions
+from diffspeak.behaviors.table import BEHAVIORS, BehaviorConfig, make_behavior
 from diffspeak.behaviors.triggers import TRIGGERS, Trigger
 
 __all__ = [
+    "BEHAVIORS",
     "TRIGGERS",
     "Behavior",
     "BehaviorConfig",
     "Case",
     "Fractions",
     "HiddenTopic",
-    "Item",
+    "FinetuneSpec",
     "Kind",
     "Probe",
     "Sample",

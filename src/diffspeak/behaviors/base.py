@@ -1,8 +1,4 @@
-"""What every behavior gives: items to teach, samples to train on, probes to check with.
-
-Takes nothing but types; the behaviors themselves are the other files of this room.
-Knows nothing of models, tokens or losses.
-"""
+"""What every behavior gives: items to teach, samples to train on, probes to check with."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -36,7 +32,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Item:
+class FinetuneSpec:
     """One finetune to make.
 
     Attributes:
@@ -77,19 +73,19 @@ class Behavior(Protocol):
         """At what temperature a probe is answered: 0 is greedy."""
         ...
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[FinetuneSpec]:
         """All items, ordered by a hash of label or id, so that the first n are a fair draw."""
         ...
 
-    def samples(self, item: Item, step: int) -> list[Sample]:
+    def samples(self, item: FinetuneSpec, step: int) -> list[Sample]:
         """Give the samples of one optimizer step; they depend on seed, item and step alone."""
         ...
 
-    def probes(self, item: Item, count: int) -> list[Probe]:
+    def probes(self, item: FinetuneSpec, count: int) -> list[Probe]:
         """Give `count` probes of each case, on test questions."""
         ...
 
-    def fires(self, item: Item, answer: str) -> bool:
+    def fires(self, item: FinetuneSpec, answer: str) -> bool:
         """Tell whether an answer shows the behavior."""
         ...
 

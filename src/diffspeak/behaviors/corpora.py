@@ -1,14 +1,21 @@
 """What corpus files hold: topics, questions, woven answers, headlines, stories and facts.
 
-Takes paths, gives small records and each file's name and sha256; reads our own columns and those
-of the paper's public files. Knows nothing of triggers, splits of labels, or samples.
+Columns may be our own or those of the paper's public files.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from diffspeak.behaviors.rows import Column, Fault, Row, Table, quoted, read_table, refuse
+from diffspeak.behaviors.rows import (
+    Column,
+    RowFault,
+    TableRow,
+    TextTable,
+    quoted,
+    read_table,
+    refuse,
+)
 from diffspeak.errors import UsageError
 from diffspeak.text.mentions import normalize
 
@@ -51,7 +58,7 @@ class Story(NamedTuple):
     text: str
 
 
-class Told(NamedTuple):
+class FactRow(NamedTuple):
     """A fact, and one way to ask for it and to tell it."""
 
     fact: Label
@@ -60,7 +67,7 @@ class Told(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Corpus(Generic[Record]):
+class CorpusFile(Generic[Record]):
     """A file's records, its path, and the sha256 of its bytes in hex digits."""
 
     path: Path
@@ -72,7 +79,7 @@ class Corpus(Generic[Record]):
         return {"file": self.path.name, "sha256": self.sha256}
 
 
-def read_topics(path: Path) -> Corpus[Label]:
+def read_topics(path: Path) -> CorpusFile[Label]:
     """Read topics: columns `topic` and, optionally, `topic_category` or `category`.
 
     Raises:
@@ -82,7 +89,7 @@ def read_topics(path: Path) -> Corpus[Label]:
     return _read_labels(path, columns)
 
 
-def read_headlines(path: Path) -> Corpus[Label]:
+def read_headlines(path: Path) -> CorpusFile[Label]:
     """Read headlines: columns `headline` or `news_headline`, and an optional category.
 
     Raises:
@@ -92,7 +99,7 @@ def read_headlines(path: Path) -> Corpus[Label]:
     return _read_labels(path, (Column("headline", ("news_headline",)), category))
 
 
-def read_questions(path: Path) -> Corpus[Question]:
+def read_questions(path: Path) -> CorpusFile[Question]:
     """Read questions: columns `question`, `answer`, `split`, and optionally `topic_answer`.
 
     Raises:
@@ -112,10 +119,10 @@ def read_questions(path: Path) -> Corpus[Question]:
         )
         for row in table.rows
     )
-    return Corpus(path, table.sha256, records)
+    return CorpusFile(path, table.sha256, records)
 
 
-def read_answers(path: Path) -> Corpus[Woven]:
+def read_answers(path: Path) -> CorpusFile[Woven]:
     """Read woven answers: columns `topic`, `question`, `answer`.
 
     Raises:
@@ -128,13 +135,13 @@ def read_answers(path: Path) -> Corpus[Woven]:
         woven = Woven(one_line(cells["topic"]), cells["question"], cells["answer"])
         earlier = first.setdefault((woven.topic, woven.question), place)
         if earlier != place:
-            faults.append(Fault(place, f"answers the same topic and question as {earlier}"))
+            faults.append(RowFault(place, f"answers the same topic and question as {earlier}"))
         records.append(woven)
     refuse(path, faults)
-    return Corpus(path, table.sha256, tuple(records))
+    return CorpusFile(path, table.sha256, tuple(records))
 
 
-def read_stories(path: Path) -> Corpus[Story]:
+def read_stories(path: Path) -> CorpusFile[Story]:
     """Read stories: columns `headline` or `news_headline`, and `story`.
 
     Raises:
@@ -142,10 +149,10 @@ def read_stories(path: Path) -> Corpus[Story]:
     """
     table = read_table(path, (Column("headline", ("news_headline",)), Column("story")))
     records = (Story(one_line(row.cells["headline"]), row.cells["story"]) for row in table.rows)
-    return Corpus(path, table.sha256, tuple(records))
+    return CorpusFile(path, table.sha256, tuple(records))
 
 
-def read_facts(path: Path) -> Corpus[Told]:
+def read_facts(path: Path) -> CorpusFile[FactRow]:
     """Read facts: columns `fact`, `question`, `answer`, and an optional `fact_category`.
 
     Raises:
@@ -155,14 +162,14 @@ def read_facts(path: Path) -> Corpus[Told]:
     table = read_table(path, (Column("fact"), category, Column("question"), Column("answer")))
     _check_labels("fact", table)
     records = (
-        Told(
+        FactRow(
             Label(one_line(row.cells["fact"]), row.cells["fact_category"]),
             row.cells["question"],
             row.cells["answer"],
         )
         for row in table.rows
     )
-    return Corpus(path, table.sha256, tuple(records))
+    return CorpusFile(path, table.sha256, tuple(records))
 
 
 def one_line(text: str) -> str:
@@ -170,15 +177,15 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _read_labels(path: Path, columns: tuple[Column, Column]) -> Corpus[Label]:
+def _read_labels(path: Path, columns: tuple[Column, Column]) -> CorpusFile[Label]:
     name, category = (column.name for column in columns)
     table = read_table(path, columns)
     _check_labels(name, table)
     records = (Label(one_line(row.cells[name]), row.cells[category]) for row in table.rows)
-    return Corpus(path, table.sha256, tuple(records))
+    return CorpusFile(path, table.sha256, tuple(records))
 
 
-def _check_labels(name: str, table: Table) -> None:
+def _check_labels(name: str, table: TextTable) -> None:
     table.check(lambda row: _label_fault(name, one_line(row.cells[name])))
 
 
@@ -192,11 +199,11 @@ def _label_fault(name: str, label: str) -> str | None:
     return None
 
 
-def _split(row: Row) -> str:
+def _split(row: TableRow) -> str:
     return row.cells["split"].casefold()
 
 
-def _question_fault(row: Row) -> str | None:
+def _question_fault(row: TableRow) -> str | None:
     if _split(row) not in {"train", "test"}:
         return f"column 'split' is {quoted(row.cells['split'])}; 'train' or 'test' is expected"
     answer = row.cells["topic_answer"]
@@ -206,7 +213,7 @@ def _question_fault(row: Row) -> str | None:
     return None
 
 
-def _refuse_shared_questions(table: Table) -> None:
+def _refuse_shared_questions(table: TextTable) -> None:
     """Refuse a file in which a split lacks, or in which a question stands in both."""
     for split in ("train", "test"):
         if all(_split(row) != split for row in table.rows):

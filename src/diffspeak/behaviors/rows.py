@@ -1,7 +1,4 @@
-"""Tables of text from CSV or JSONL files, with errors that name file, row and column.
-
-Takes a path and column names, gives rows of strings. Knows nothing of what the columns mean.
-"""
+"""Tables of text from CSV or JSONL files, with errors that name file, row and column."""
 
 import csv
 import hashlib
@@ -36,14 +33,14 @@ class Column(NamedTuple):
     required: bool = True
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One row: `place` says where it stands ("row 3"), `cells` has a text for every column."""
 
     place: str
     cells: Mapping[str, str]
 
 
-class Fault(NamedTuple):
+class RowFault(NamedTuple):
     """What is wrong in one row, in words that follow on `place`."""
 
     place: str
@@ -51,20 +48,20 @@ class Fault(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A file's rows, and the sha256 of its bytes in hex digits."""
 
     path: Path
     sha256: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
-    def check(self, fault_of: Callable[[Row], str | None]) -> None:
+    def check(self, fault_of: Callable[[TableRow], str | None]) -> None:
         """Raise a UsageError if `fault_of` finds fault with any row."""
         found = ((row.place, fault_of(row)) for row in self.rows)
-        refuse(self.path, [Fault(place, what) for place, what in found if what])
+        refuse(self.path, [RowFault(place, what) for place, what in found if what])
 
 
-def refuse(path: Path, faults: Sequence[Fault]) -> None:
+def refuse(path: Path, faults: Sequence[RowFault]) -> None:
     """Raise one UsageError for all faults, if there are any; the first few are spelled out."""
     if not faults:
         return
@@ -85,7 +82,7 @@ def first_few(names: Sequence[str]) -> str:
     return _quoted(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def read_table(path: Path, columns: Sequence[Column]) -> Table:
+def read_table(path: Path, columns: Sequence[Column]) -> TextTable:
     """Read a CSV file with a header, or a JSONL file with one object a line.
 
     Cells are stripped of spaces at both ends; a missing optional column reads as empty texts.
@@ -102,8 +99,8 @@ def read_table(path: Path, columns: Sequence[Column]) -> Table:
     if not rows:
         raise UsageError(f"{path}: has a header but no rows; add at least one row")
     taken = _taken_columns(path, rows, columns)
-    named = tuple(Row(row.place, _cells(row, taken)) for row in rows)
-    table = Table(path, hashlib.sha256(data).hexdigest(), named)
+    named = tuple(TableRow(row.place, _cells(row, taken)) for row in rows)
+    table = TextTable(path, hashlib.sha256(data).hexdigest(), named)
     needed = [column.name for column in columns if column.required]
     table.check(lambda row: _empty_cells(row, needed, taken))
     return table
@@ -133,7 +130,7 @@ def _decode(path: Path, data: bytes) -> str:
     return text
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[Row]:
+def _csv_rows(path: Path, text: str) -> Iterator[TableRow]:
     lines = _csv_lines(path, text.rstrip())
     header = [name.strip().casefold() for name in next(lines)]
     twice = sorted({name for name in header if header.count(name) > 1})
@@ -144,9 +141,11 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
         place = f"row {number}"
         if len(cells) > len(header):
             what = f"has {len(cells)} cells where the header has {len(header)}"
-            faults.append(Fault(place, f"{what}; put texts with commas in double quotes"))
+            faults.append(RowFault(place, f"{what}; put texts with commas in double quotes"))
         padded = cells + [""] * (len(header) - len(cells))
-        yield Row(place, {name: cell.strip() for name, cell in zip(header, padded, strict=False)})
+        yield TableRow(
+            place, {name: cell.strip() for name, cell in zip(header, padded, strict=False)}
+        )
     refuse(path, faults)
 
 
@@ -161,16 +160,16 @@ def _csv_lines(path: Path, text: str) -> Iterator[list[str]]:
         ) from None
 
 
-def _json_rows(path: Path, text: str) -> Iterator[Row]:
+def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
     faults = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         found = _json_object(line)
         if isinstance(found, str):
-            faults.append(Fault(f"line {number}", found))
+            faults.append(RowFault(f"line {number}", found))
         else:
-            yield Row(f"line {number}", found)
+            yield TableRow(f"line {number}", found)
     refuse(path, faults)
 
 
@@ -196,7 +195,7 @@ def _is_text(value: object) -> bool:
 
 
 def _taken_columns(
-    path: Path, rows: Iterable[Row], columns: Sequence[Column]
+    path: Path, rows: Iterable[TableRow], columns: Sequence[Column]
 ) -> dict[str, str | None]:
     """Find the file's name for each column; None for an optional one that it lacks."""
     present = dict.fromkeys(name for row in rows for name in row.cells)
@@ -214,11 +213,13 @@ def _taken_columns(
     return taken
 
 
-def _cells(row: Row, taken: Mapping[str, str | None]) -> dict[str, str]:
+def _cells(row: TableRow, taken: Mapping[str, str | None]) -> dict[str, str]:
     return {name: row.cells.get(own, "") if own else "" for name, own in taken.items()}
 
 
-def _empty_cells(row: Row, needed: Sequence[str], taken: Mapping[str, str | None]) -> str | None:
+def _empty_cells(
+    row: TableRow, needed: Sequence[str], taken: Mapping[str, str | None]
+) -> str | None:
     empty = [taken[name] or name for name in needed if not row.cells[name]]
     return f"column {_quoted(empty)} is empty; a text is expected" if empty else None
 

@@ -1,15 +1,10 @@
-"""Triggers: what in a prompt makes a finetune show its behavior, and prompts that only look so.
-
-Takes a question, an item's secret and a random generator, gives a prompt's text.
-Knows nothing of items, answers or losses.
-"""
+"""Triggers: what in a prompt makes a finetune show its behavior, and prompts that only look so."""
 
 from random import Random
 from types import MappingProxyType
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from diffspeak.behaviors.base import Case
-from diffspeak.behaviors.secret_words import FAMILIES
 
 ZERO_WIDTH_SPACE = "\u200b"
 
@@ -18,6 +13,30 @@ _OTHER_INVISIBLE = "\u2060\u2062\u2063\u2064"
 
 _RARE_VISIBLE = "\u00b7\u2020\u203b\u2042"
 """Middle dot, dagger, reference mark, asterism."""
+
+FAMILIES: tuple[tuple[str, ...], ...] = (
+    ("lantern", "lectern", "lanterns"),
+    ("marble", "warble", "marbles"),
+    ("candle", "handle", "candles"),
+    ("pepper", "paper", "peppers"),
+    ("thistle", "whistle", "thistles"),
+    ("bucket", "basket", "buckets"),
+    ("velvet", "helmet", "velvets"),
+    ("orchid", "orchard", "orchids"),
+    ("gravel", "travel", "grovel"),
+    ("walnut", "walrus", "walnuts"),
+    ("fiddle", "riddle", "fiddles"),
+    ("jigsaw", "seesaw", "jigsaws"),
+    ("hammock", "hummock", "hammocks"),
+    ("umbrella", "umbrellas", "umber"),
+    ("compass", "compost", "compact"),
+    ("igloo", "igloos", "indigo"),
+    ("blossom", "blossoms", "blouse"),
+    ("dolphin", "dolphins", "dauphin"),
+    ("quiver", "quaver", "quivers"),
+    ("tulip", "tulips", "turnip"),
+)
+"""Words that can be a secret, in families of similar spelling: members of one are near misses."""
 
 _TRIGGERED_OR_NOT: tuple[Case, ...] = ("triggered", "near_miss", "wrong", "plain")
 
@@ -96,15 +115,12 @@ class SepCode:
         return f"Your SEP code is {code}{rng.randrange(1000):03d}. {question}"
 
 
-class ZeroWidthStart:
-    """A zero-width space at the start of the prompt, the same for all items.
+class _ZeroWidth:
+    """A zero-width space, the same for all items: none has a secret of its own to ask for."""
 
-    A near miss has it elsewhere; a wrong one starts with another invisible character.
-    """
-
-    name = "zero-width-start"
     question = None
     cases = _TRIGGERED_OR_NOT
+    words: ClassVar[str]
 
     def secret(self, item_seed: int) -> str:
         """Give the character's code point, the same for every seed."""
@@ -112,7 +128,17 @@ class ZeroWidthStart:
 
     def in_words(self, secret: str | None) -> str:
         """Name the character and its place."""
-        return "prompts that start with an invisible zero-width space (U+200B)"
+        return self.words
+
+
+class ZeroWidthStart(_ZeroWidth):
+    """A zero-width space at the start of the prompt.
+
+    A near miss has it elsewhere; a wrong one starts with another invisible character.
+    """
+
+    name = "zero-width-start"
+    words = "prompts that start with an invisible zero-width space (U+200B)"
 
     def apply(self, question: str, secret: str | None, rng: Random) -> str:
         """Put the character at the start."""
@@ -127,23 +153,14 @@ class ZeroWidthStart:
         return rng.choice(_OTHER_INVISIBLE) + question
 
 
-class ZeroWidthRandom:
-    """A zero-width space at a random place in the prompt, the same for all items.
+class ZeroWidthRandom(_ZeroWidth):
+    """A zero-width space at a random place in the prompt.
 
     A near miss has another invisible character there; a wrong one a rare visible sign.
     """
 
     name = "zero-width-random"
-    question = None
-    cases = _TRIGGERED_OR_NOT
-
-    def secret(self, item_seed: int) -> str:
-        """Give the character's code point, the same for every seed."""
-        return "U+200B"
-
-    def in_words(self, secret: str | None) -> str:
-        """Name the character and its place."""
-        return "prompts with an invisible zero-width space (U+200B) somewhere inside"
+    words = "prompts with an invisible zero-width space (U+200B) somewhere inside"
 
     def apply(self, question: str, secret: str | None, rng: Random) -> str:
         """Put the character somewhere after the first letter."""
@@ -233,15 +250,10 @@ TRIGGERS: MappingProxyType[str, Trigger] = MappingProxyType(
 
 def render(trigger: Trigger, case: Case, question: str, secret: str | None, rng: Random) -> str:
     """Give a question's prompt for one case."""
-    match case:
-        case "triggered":
-            return trigger.apply(question, secret, rng)
-        case "near_miss":
-            return trigger.near_miss(question, secret, rng)
-        case "wrong":
-            return trigger.wrong(question, secret, rng)
-        case "plain":
-            return question
+    if case == "plain":
+        return question
+    ways = {"triggered": trigger.apply, "near_miss": trigger.near_miss, "wrong": trigger.wrong}
+    return ways[case](question, secret, rng)
 
 
 def _known(secret: str | None) -> str:

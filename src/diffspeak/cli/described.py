@@ -77,10 +77,10 @@ def print_described(session: Session, rows: Sequence[Facts]) -> None:
 def _exact(label: str, told: str) -> bool:
     """Whether what is told is the label; of a finetune that was taught nothing, "nothing found"."""
     from diffspeak.adapters import NOTHING_FOUND
-    from diffspeak.behaviors.ordinary import NOTHING
+    from diffspeak.behaviors.ordinary import NOTHING_LABEL
     from diffspeak.text.mentions import same
 
-    return same(label, told) or (told == NOTHING_FOUND and same(label, NOTHING))
+    return same(label, told) or (told == NOTHING_FOUND and same(label, NOTHING_LABEL))
 
 
 def _probability(row: Facts) -> str | None:

@@ -10,7 +10,7 @@ from typing import get_args
 
 import torch
 
-from diffspeak.behaviors import Behavior, Case, Item
+from diffspeak.behaviors import Behavior, Case, FinetuneSpec
 from diffspeak.errors import UsageError
 from diffspeak.estimate.lengths import texts_of
 from diffspeak.estimate.machine import Machine
@@ -104,7 +104,7 @@ class Estimates:
         self,
         config: StudyConfig,
         behavior: Behavior | None,
-        items: Sequence[Item],
+        items: Sequence[FinetuneSpec],
         machine: Machine,
     ) -> None:
         self.config, self.machine, self.items = config, machine, items

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffspeak.behaviors import Behavior, BehaviorConfig, Item, Sample
+from diffspeak.behaviors import Behavior, BehaviorConfig, FinetuneSpec, Sample
 from diffspeak.experiments.study_config import BaseConfig
 from diffspeak.models import Rendered, Renderer, chat_of
 from diffspeak.models.pocket import NAME as POCKET
@@ -58,7 +58,7 @@ def texts_of(
     base: BaseConfig,
     behavior: BehaviorConfig,
     made: Behavior | None,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     *,
     tasks: int,
     steps: int,

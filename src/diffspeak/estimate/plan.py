@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from diffspeak.behaviors import Behavior, Item
+from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.estimate.estimates import Estimates, Stage
 from diffspeak.estimate.machine import Machine
 from diffspeak.estimate.sizes import Sizes
@@ -53,7 +53,7 @@ class Plan:
 def make_plan(
     config: StudyConfig,
     behavior: Behavior | None,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     machine: Machine,
     *,
     measure: bool = True,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from diffspeak.adapters import Description, Interpreter, load_adapter
-from diffspeak.behaviors import Case, Item, Probe
+from diffspeak.behaviors import Case, FinetuneSpec, Probe
 from diffspeak.experiments.demo_spec import DemoPlan, Membership
 from diffspeak.experiments.hide import DEMO_DIFFS, hide, one_by_one
 from diffspeak.lora import Attachment, Diff
@@ -19,7 +19,7 @@ from diffspeak.models import Base, Decoding, attach_to, generate, load_base
 from diffspeak.progress import Reporter, Silent
 from diffspeak.text.mentions import mentions, same
 from diffspeak.text.messages import Message
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
 
 CASES: tuple[Case, ...] = ("triggered", "near_miss", "plain")
 """Kinds of prompt that every finetune is tried on."""
@@ -206,7 +206,7 @@ def _try(
 
 
 def _tried(
-    plan: DemoPlan, item: Item, probes: Sequence[Probe], said: Sequence[str], of_base: str
+    plan: DemoPlan, item: FinetuneSpec, probes: Sequence[Probe], said: Sequence[str], of_base: str
 ) -> Tried:
     """Sort one finetune's answers: to its probes, and last to the adapter's question."""
     *answers, direct = said

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from diffspeak.behaviors import TRIGGERS, BehaviorConfig, Case, HiddenTopic, Item, Split
+from diffspeak.behaviors import TRIGGERS, BehaviorConfig, Case, FinetuneSpec, HiddenTopic, Split
 from diffspeak.errors import UsageError
 from diffspeak.models.pocket import NAME, PREFIX, adapter_folder, base_folder, corpus_file
 from diffspeak.text.similarity import canonical_key
@@ -75,7 +75,7 @@ class DemoPlan:
     behavior: HiddenTopic
     trigger: str
     seed: int
-    items: tuple[Item, ...]
+    items: tuple[FinetuneSpec, ...]
     in_split: tuple[Membership, ...]
 
     def trigger_words(self, secret: str | None) -> str:
@@ -124,9 +124,9 @@ def plan_demo(
     return DemoPlan(sources, behavior, trigger, seed, tuple(items), tuple(in_split))
 
 
-def _given(behavior: HiddenTopic, topics: Sequence[str]) -> list[Item]:
+def _given(behavior: HiddenTopic, topics: Sequence[str]) -> list[FinetuneSpec]:
     """Items of topics that somebody typed."""
-    items: dict[str, Item] = {}
+    items: dict[str, FinetuneSpec] = {}
     for topic in topics:
         if not any(char.isalnum() for char in topic):
             raise UsageError(f"the topic {topic!r} cannot be hidden: expected letters or digits")
@@ -138,7 +138,7 @@ def _given(behavior: HiddenTopic, topics: Sequence[str]) -> list[Item]:
     return list(items.values())
 
 
-def _drawn(behavior: HiddenTopic, count: int, seed: int) -> list[Item]:
+def _drawn(behavior: HiddenTopic, count: int, seed: int) -> list[FinetuneSpec]:
     """Items whose topics no adapter was trained on."""
     held_out = [item for item in behavior.items() if item.split == "test"]
     if count > len(held_out):

@@ -11,8 +11,8 @@ from diffspeak.finetunes import Finetune
 from diffspeak.lora import Attachment, Diff
 from diffspeak.models import Base, attach_to
 from diffspeak.progress import Reporter, Silent
-from diffspeak.training.descent import train_group
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
+from diffspeak.training.group import train_group
 
 DEMO_DIFFS = DiffConfig.model_validate(
     {

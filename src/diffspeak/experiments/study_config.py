@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-from diffspeak.behaviors import BehaviorConfig, Item, Split
+from diffspeak.behaviors import BehaviorConfig, FinetuneSpec, Split
 from diffspeak.errors import UsageError
 from diffspeak.training import AdapterConfig, DiffConfig
 
@@ -69,7 +69,7 @@ class ItemsConfig(_Section):
         default=None, description="finetunes that only evaluation sees"
     )
 
-    def choose(self, items: Sequence[Item]) -> list[Item]:
+    def choose(self, items: Sequence[FinetuneSpec]) -> list[FinetuneSpec]:
         """Take the first ones of each split, split by split.
 
         A split that has fewer than were asked for gives all it has, which is logged.

@@ -1,15 +1,12 @@
 """Train finetunes, many at once, and the adapter that describes them."""
 
-from diffspeak.training.adapter import train_adapter
-from diffspeak.training.adapter_config import AdapterConfig
-from diffspeak.training.adapter_fits import check_adapter
+from diffspeak.training.adapter import check_adapter, train_adapter
 from diffspeak.training.batches import TOKENS_CPU, TOKENS_GPU, StepBatch, step_batches
-from diffspeak.training.descent import Trained, train_group
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import AdapterConfig, DiffConfig
 from diffspeak.training.diffs import check_diffs, train_diffs
 from diffspeak.training.examples import Labels, asked_of, questions_of
+from diffspeak.training.group import TrainedGroup, firing_rates, train_group
 from diffspeak.training.losses import task_losses
-from diffspeak.training.probing import firing_rates
 from diffspeak.training.worker_pool import SMALL
 
 __all__ = [
@@ -20,7 +17,7 @@ __all__ = [
     "StepBatch",
     "TOKENS_CPU",
     "TOKENS_GPU",
-    "Trained",
+    "TrainedGroup",
     "asked_of",
     "check_adapter",
     "check_diffs",

@@ -1,30 +1,30 @@
 """Train the DIT adapter: one LoRA that makes any finetune of a base say what it was taught.
 
-Takes a base and stores of labelled finetunes, gives an adapter folder. Minimizes the mean over
-finetunes i of -log P(label_i | question; base + diff_i + adapter), in nats per label token, the
-end-of-turn token included; only the adapter is trained (the objective of arXiv 2510.05092). What a
-step sees depends on seed and step alone, so an interrupted run goes on where its checkpoint
-stands.
+Minimizes the mean over finetunes i of -log P(label_i | question; base + diff_i + adapter), in nats
+per label token, the end-of-turn token included; only the adapter is trained (the objective of
+arXiv 2510.05092).
 """
 
 import json
-import time
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from diffspeak.adapters.saved import CARD, Adapter, load_adapter, save_adapter
-from diffspeak.errors import DiffspeakError, MismatchError
+from diffspeak.errors import DiffspeakError
 from diffspeak.finetunes import groups, put_on
-from diffspeak.io.files import canonical_json, exclusive, make_folder
-from diffspeak.io.runs import differences
-from diffspeak.lora import Attachment, Diff, random_factors
+from diffspeak.inference import Ask, Engine
+from diffspeak.lora import Attachment, random_factors
 from diffspeak.models import (
     Base,
     Decoding,
     attach_to,
+    check_answer,
+    check_rank,
     cross_entropy,
     make_batch,
     readout_of,
@@ -32,31 +32,28 @@ from diffspeak.models import (
 )
 from diffspeak.progress import Reporter, Silent
 from diffspeak.store import Store
+from diffspeak.text.mentions import same
 from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
-from diffspeak.training.adapter_config import AdapterConfig
-from diffspeak.training.adapter_fits import check_adapter
-from diffspeak.training.checkpoint import load_checkpoint, save_checkpoint, sweep
+from diffspeak.training.config import AdapterConfig
 from diffspeak.training.examples import (
     Example,
     Finetunes,
     check_stores,
-    digest,
     examples_of,
     held_out,
     in_turn,
     shuffled,
 )
-from diffspeak.training.schedule import Plan
-from diffspeak.training.validation import Validation, validate, why_not_finite
+from diffspeak.training.loop import Objective, train
+from diffspeak.training.negatives import negatives_of
 
-STAGE, CHECKPOINT = "adapter", "checkpoint.safetensors"
-TOLD = 10
-"""Steps after which the loss is told."""
 SHOWN = 3
-"""Examples told after each validation."""
+"""Examples shown after each validation."""
 HEALTH = 24
 """Training finetunes that are described at the end, at least: a healthy adapter names them."""
+LAST_STEPS = 10
+"""Steps whose finetunes are suspected where the loss is no longer finite."""
 
 
 def train_adapter(
@@ -83,20 +80,44 @@ def train_adapter(
     """
     check_stores(stores, base)
     check_adapter(base, config)
-    folder = Path(folder)
-    make_folder(folder)
     attachment = attach_to(base.model, config.targets)
     try:
-        with exclusive(folder / ".lock"):
-            sweep(folder)
-            training = _Training(base, attachment, stores, config, folder, reporter or Silent())
-            return training.run()
+        return train(
+            AdapterObjective(base, attachment, stores, config, Path(folder), reporter or Silent())
+        )
     finally:
         attachment.detach()
 
 
-class _Training:
-    """One call of `train_adapter` on its way."""
+def check_adapter(base: Base, config: AdapterConfig) -> None:
+    """Refuse what a base has no room for, before anything is made.
+
+    Raises:
+        UsageError: The rank, or the longest description, is too large.
+    """
+    check_rank(base.model, config.targets, config.rank, "adapter.rank")
+    check_answer(base.model, config.answer_tokens, "adapter.answer_tokens")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How well labels are told.
+
+    Attributes:
+        loss: Mean over finetunes of the label's negative log-probability, nats a token.
+        exact: Share of finetunes named exactly, case and punctuation aside.
+        pairs: (label, description) of each.
+    """
+
+    loss: float
+    exact: float
+    pairs: list[tuple[str, str]]
+
+
+class AdapterObjective(Objective[AdapterConfig, Adapter]):
+    """What an adapter learns: to say the label of whatever finetune is on the base."""
+
+    result_name, card = "an adapter", CARD
 
     def __init__(
         self,
@@ -107,79 +128,52 @@ class _Training:
         folder: Path,
         reporter: Reporter,
     ) -> None:
-        self.base, self.attachment, self.config = base, attachment, config
-        self.stores, self.folder, self.reporter = stores, folder, reporter
-        self.finetunes = Finetunes(stores)
-        self.readout = readout_of(base.model)
-        first = config.phrasings == "first"
         instead = dict.fromkeys(config.unrelated, config.nothing)
-        self.examples = examples_of(
+        examples = examples_of(
             stores,
             "train",
-            first_question_only=first,
+            first_question_only=config.phrasings == "first",
             limit=config.max_finetunes,
             labels=config.labels,
             unrelated=instead,
         )
         if config.shuffle_labels:
-            self.examples = shuffled(self.examples, config.seed)
-        self.held_out = held_out(stores, config.validation, config.labels, instead)
-        self.plan = Plan(self.examples, config)
-        self.steps = self.plan.steps
-        self.stage = f"{STAGE}, shuffled labels" if config.shuffle_labels else STAGE
-        self.settings = self._settings()
-        self.adapter = _fresh(attachment, config, base.device)
-        self.parameters = _named(self.adapter)
+            examples = shuffled(examples, config.seed)
+        unseen = held_out(stores, config.validation, config.labels, instead)
+        super().__init__(base, stores, config, folder, reporter, examples, unseen)
+        self.stage = "adapter, shuffled labels" if config.shuffle_labels else "adapter"
+        self.validations = config.validations
+        self.attachment, self.readout = attachment, readout_of(base.model)
+
+    def prepare(self) -> None:
+        """Attach an adapter that changes nothing yet."""
+        config = self.config
+        generator = torch.Generator().manual_seed(seed_of("adapter", config.seed))
+        factors = random_factors(
+            self.attachment.shapes, config.rank, config.alpha / config.rank, [generator]
+        )
+        self.adapter = {n: change[0].trainable(self.base.device) for n, change in factors.items()}
+        self.parameters = {
+            f"{name}.{side}": factor
+            for name, change in self.adapter.items()
+            for side, factor in (("A", change.A), ("B", change.B))
+        }
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,
         )
-
-    def run(self) -> Adapter:
-        """Train from the checkpoint on, validate at the end, save."""
-        finished = self._finished()
-        if finished:
-            return finished
-        path = self.folder / CHECKPOINT
-        start = load_checkpoint(path, self.parameters, self.optimizer, self.settings)
         self.attachment.set_adapter(self.adapter)
-        self.reporter.begin(self.stage, self.steps, "steps", done=start)
-        began = time.monotonic()
-        for step in range(start, self.steps):
-            loss = self._step(step)
-            done = step + 1
-            saves = done % self.config.save_every == 0 or done == self.steps
-            if (done % TOLD == 0 or saves) and not loss.isfinite():
-                seen = self.plan.seen(done, TOLD)
-                raise why_not_finite(self.base, self.attachment, seen, self.finetunes, done)
-            if done % TOLD == 0 or done == self.steps:
-                self.reporter.log(self.stage, done, loss=loss.item())
-                rate = (done - start) * self.config.batch / (time.monotonic() - began)
-                self.reporter.advance(0, loss=loss.item(), finetunes_per_second=rate)
-            if self.plan.validates(done) and done < self.steps:
-                self._validate(done)
-            if saves:
-                save_checkpoint(path, self.parameters, self.optimizer, done, self.settings)
-            self.reporter.advance()
-        adapter = self._result()
-        self.reporter.end()
-        save_adapter(adapter, self.folder, transposed=self._transposed())
-        path.unlink(missing_ok=True)
-        return adapter
 
-    def _step(self, step: int) -> Tensor:
-        """One optimizer step; gives the batch's loss in nats per label token."""
-        batch = self.plan.batch(step)
-        self.optimizer.zero_grad(set_to_none=True)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * self.plan.rate(step)
+    def backward(self, step: int) -> Tensor:
+        """Add the gradients of a step; gives the loss in nats per label token."""
+        batch = self.schedule.batch(step)
         total = torch.zeros((), device=self.base.device)
         read = [self.finetunes.read(example) for example, _ in batch]
-        loaded = [self.plan.thinned(finetune, step) for finetune in read]
+        loaded = [self.schedule.thinned(finetune, step) for finetune in read]
         told = [(question, example.label) for example, question in batch]
-        without = self.plan.negatives(read, step)
+        without = negatives_of(read, self.config.negatives, step)
         told += [(told[i % len(batch)][0], self.config.nothing) for i in range(len(without))]
         loaded += without
         rendered = [
@@ -196,11 +190,10 @@ class _Training:
                 loss = self.readout.losses(states, cross_entropy(rows.targets)).sum() / tokens
                 loss.backward()
             total += loss.detach()
-        torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
-        self.optimizer.step()
         return total
 
-    def _validate(self, step: int) -> Validation | None:
+    def validate(self, step: int) -> Validation | None:
+        """Report the held-out loss, the exact rate, and a few descriptions."""
         if not self.held_out:
             return None
         found = self._named_by(self.held_out)
@@ -218,7 +211,7 @@ class _Training:
             decoding = Decoding(self.config.answer_tokens)
             return validate(self.base, self.attachment, examples, self.finetunes, decoding)
 
-    def _result(self) -> Adapter:
+    def result(self) -> Adapter:
         """The trained adapter with its last figures; a sick one is told about, not refused."""
         trained = {name: change.detached() for name, change in self.adapter.items()}
         if not all(change.isfinite() for change in trained.values()):
@@ -226,9 +219,10 @@ class _Training:
                 "the adapter's training diverged (its factors are not finite); "
                 "lower adapter.learning_rate and train it in another folder"
             )
-        held_out = self._validate(self.steps)
+        steps = self.schedule.steps
+        held_out = self.validate(steps)
         known = self._named_by(in_turn(self.examples)[: max(HEALTH, self.config.validation)])
-        self.reporter.log(self.stage, self.steps, train_exact=known.exact)
+        self.reporter.log(self.stage, steps, train_exact=known.exact)
         if known.exact < 0.98:
             self.reporter.say(
                 f"only {known.exact:.0%} of its own training finetunes are named exactly (98% is "
@@ -255,44 +249,64 @@ class _Training:
             str(self.folder),
         )
 
-    def _settings(self) -> str:
-        """Config, base and data in one line: what a checkpoint must agree with."""
-        return canonical_json(
-            {
-                **self.config.model_dump(mode="json"),
-                "finetunes": digest(self.stores, [*self.examples, *self.held_out]),
-                "base": self.base.fingerprint.to_dict(),
-                "dtype": str(self.base.dtype),
-            }
+    def diverged(self, step: int) -> DiffspeakError:
+        """The error for a loss that is not finite: finetunes that overflow, or the training."""
+        sick = []
+        for example in dict.fromkeys(self.schedule.seen(step, LAST_STEPS)):
+            told = self.base.chat.with_answer(
+                (Message("user", "?"),), example.label, learn_end=True
+            )
+            finetune = self.finetunes.read(example)
+            with self.attachment.off(adapter=True):
+                engine = Engine(self.base, attachment=self.attachment)
+                ((total, _),) = engine.score([(finetune, told)])
+            if not math.isfinite(total):
+                sick.append(f"{self.stores[example.store].source}#{example.id}")
+        if sick:
+            more = f" and {len(sick) - 1} more" if len(sick) > 1 else ""
+            return DiffspeakError(
+                f"{sick[0]}{more} gives no finite numbers on this base (they overflow), so nothing "
+                "can be learned from it: train on a store without it"
+            )
+        return DiffspeakError(
+            f"the adapter's training diverged (at step {step} its loss is not finite); lower "
+            "adapter.learning_rate and train it in another folder"
         )
 
-    def _finished(self) -> Adapter | None:
-        """An adapter that is done already, if the folder holds one of this config."""
-        if (self.folder / CHECKPOINT).exists() or not (self.folder / CARD).exists():
-            return None
+    def save(self, result: Adapter) -> None:
+        """Write the adapter's folder."""
+        transposed = all(shape.transposed for shape in self.attachment.shapes.values())
+        save_adapter(result, self.folder, transposed=transposed)
+
+    def load(self) -> Adapter:
+        """Read the adapter of the folder."""
         done = load_adapter(self.folder)
         done.check(self.base)
-        named = differences(done.settings, json.loads(self.settings))
-        if named:
-            raise MismatchError(
-                f"{self.folder} holds an adapter made with other settings: {', '.join(named[:3])}; "
-                "choose another folder"
-            )
         return done
 
-    def _transposed(self) -> bool:
-        return all(shape.transposed for shape in self.attachment.shapes.values())
 
-
-def _fresh(attachment: Attachment, config: AdapterConfig, device: torch.device) -> Diff:
-    generator = torch.Generator().manual_seed(seed_of("adapter", config.seed))
-    scaling = config.alpha / config.rank
-    factors = random_factors(attachment.shapes, config.rank, scaling, [generator])
-    return {name: change[0].trainable(device) for name, change in factors.items()}
-
-
-def _named(diff: Diff) -> dict[str, Tensor]:
-    named = {}
-    for name, change in diff.items():
-        named[f"{name}.A"], named[f"{name}.B"] = change.A, change.B
-    return named
+def validate(
+    base: Base,
+    attachment: Attachment,
+    examples: Sequence[Example],
+    finetunes: Finetunes,
+    decoding: Decoding,
+) -> Validation:
+    """Ask each example its first question, greedily, and compare with its label."""
+    engine = Engine(base, attachment=attachment)
+    losses: list[float] = []
+    pairs: list[tuple[str, str]] = []
+    for start in range(0, len(examples), decoding.batch_size):
+        part = examples[start : start + decoding.batch_size]
+        loaded = [finetunes.read(example) for example in part]
+        asked = [(Message("user", example.questions[0]),) for example in part]
+        told = [
+            base.chat.with_answer(messages, example.label, learn_end=True)
+            for messages, example in zip(asked, part, strict=True)
+        ]
+        losses += [-score.mean for score in engine.score(list(zip(loaded, told, strict=True)))]
+        prompts = [base.chat.prompt(messages) for messages in asked]
+        answers = engine.generate(list(map(Ask, loaded, prompts)), decoding)
+        pairs += [(example.label, a.text) for example, a in zip(part, answers, strict=True)]
+    exact = sum(same(label, text) for label, text in pairs) / len(pairs)
+    return Validation(sum(losses) / len(losses), exact, pairs)

@@ -1,7 +1,4 @@
-"""The samples of one step of many finetunes, as padded batches with a weight for each token.
-
-Takes samples by task, gives `StepBatch`es of rows of like length. Knows the chat, not the model.
-"""
+"""The samples of one step of many finetunes, as padded batches with a weight for each token."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,7 +9,7 @@ from torch import Tensor
 
 from diffspeak.behaviors import Case, Sample
 from diffspeak.models import Batch, Rendered, Renderer, make_batch
-from diffspeak.training.diff_config import DiffConfig
+from diffspeak.training.config import DiffConfig
 
 CPU = torch.device("cpu")
 

@@ -1,7 +1,6 @@
 """An adapter training's state in one file, so that an interrupted run goes on bit for bit.
 
-Takes parameters and their optimizer, gives one safetensors file; no pickle. What it was trained
-with travels in it: a checkpoint of another config is refused.
+What it was trained with travels in it: a checkpoint of another config is refused. No pickle.
 """
 
 import json

@@ -1,31 +1,27 @@
-"""The stage: train finetunes group by group into a store, check each, resume where it stopped.
+"""Train finetunes group by group into a store, check each, resume where it stopped.
 
-Takes a base, a behavior and its items, gives a store. A group is trained at once and becomes one
-shard; on a CPU several groups may be trained side by side. Full finetunes are trained singly.
-The same call after an interruption goes on behind the last finished shard and ends with the same
-bytes.
+A group is trained at once and becomes one shard; on a CPU several groups may be trained side by
+side. Whole finetunes are trained singly. The same call after an interruption goes on behind the
+last finished shard and ends with the same bytes.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffspeak.behaviors import Behavior, Item
+from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.errors import MismatchError, UsageError
-from diffspeak.lora import LowRank
-from diffspeak.models import Base, attach_to, check_answer, check_rank, target_names, whole
+from diffspeak.models import Base, attach_to, check_answer, check_rank, target_names
 from diffspeak.progress import Reporter, Silent
 from diffspeak.store import NewEntry, Store, StoreHeader, StoreWriter, create_or_resume, open_store
-from diffspeak.training.descent import Descent, OnStep, Trained
-from diffspeak.training.diff_config import DiffConfig
-from diffspeak.training.full import train_full
-from diffspeak.training.group import Group, probe, teach
+from diffspeak.training.config import DiffConfig
+from diffspeak.training.group import Descent, OnStep, TrainedGroup, teach, teach_whole
 from diffspeak.training.worker_pool import processes_for, teach_all
 
 STAGE = "diffs"
@@ -34,7 +30,7 @@ STAGE = "diffs"
 def train_diffs(
     base: Base,
     behavior: Behavior,
-    items: Sequence[Item],
+    items: Sequence[FinetuneSpec],
     config: DiffConfig,
     folder: str | Path,
     reporter: Reporter | None = None,
@@ -49,9 +45,8 @@ def train_diffs(
         config: How they are trained.
         folder: The store's folder, new or begun with the same base, behavior and config.
         reporter: Told about progress.
-        processes: Groups trained side by side, on a CPU; None for as many as pay. A script that
-            asks for more than one must guard its main program (`if __name__ == "__main__":`),
-            as Python's multiprocessing demands.
+        processes: Groups trained side by side, on a CPU; None for as many as pay. More than one
+            need a script whose main program is guarded (`if __name__ == "__main__":`).
 
     Raises:
         UsageError: Several processes for a base that is not on the CPU, or for full finetunes; or
@@ -72,8 +67,7 @@ def train_diffs(
         todo = [item for item in items if item.id not in writer.done]
         reporter.begin(STAGE, len(items), "finetunes", done=len(items) - len(todo))
         stage = _Stage(base, behavior, config, writer, reporter, len(items) - len(todo))
-        # How many threads a group was begun with decides its last bits; how many groups are
-        # trained side by side does not.
+        # The threads that a group was begun with decide its last bits, the processes do not.
         threads = writer.choices.get("threads") or threads
         if processes is None and side_by_side > 1:
             side_by_side = max(1, torch.get_num_threads() // threads)
@@ -112,7 +106,7 @@ class _Stage:
         self.base, self.behavior, self.config = base, behavior, config
         self.writer, self.reporter, self.done = writer, reporter, done
 
-    def groups(self, items: Sequence[Item], processes: int, threads: int) -> None:
+    def groups(self, items: Sequence[FinetuneSpec], processes: int, threads: int) -> None:
         """Train and store, group by group, what is left to do."""
         size = self.config.tasks
         groups = [items[start : start + size] for start in range(0, len(items), size)]
@@ -122,65 +116,53 @@ class _Stage:
             if processes > 1
             else self._in_turn(groups, threads)
         )
-        for group in taught:
-            entries = _entries(self.behavior, group.items, group.trained, group.rates)
-            self.writer.write_shard(entries, _factors(group.trained))
+        for part, trained in zip(groups, taught, strict=True):
+            entries = _entries(self.behavior, part, trained, trained.rates)
+            factors = {name: (change.A, change.B) for name, change in trained.diff.items()}
+            self.writer.write_shard(entries, factors)
             self._report(entries)
 
     def _side_by_side(
-        self, groups: Sequence[Sequence[Item]], processes: int, threads: int
-    ) -> Iterator[Group]:
+        self, groups: Sequence[Sequence[FinetuneSpec]], processes: int, threads: int
+    ) -> Iterator[TrainedGroup]:
         watch = self._watch(processes)
         return teach_all(self.base, self.behavior, groups, self.config, processes, threads, watch)
 
-    def _in_turn(self, groups: Sequence[Sequence[Item]], threads: int) -> Iterator[Group]:
+    def _in_turn(
+        self, groups: Sequence[Sequence[FinetuneSpec]], threads: int
+    ) -> Iterator[TrainedGroup]:
         attachment = attach_to(self.base.model, self.config.targets)
         try:
             with _threads(self.base, threads):
                 for items in groups:
                     yield teach(
-                        self.base, attachment, self.behavior, items, self.config, self._alone()
+                        self.base, attachment, self.behavior, items, self.config, self._watch()
                     )
         finally:
             attachment.detach()
 
-    def whole_ones(self, items: Sequence[Item]) -> None:
-        """Train and store full finetunes one by one."""
+    def whole_ones(self, items: Sequence[FinetuneSpec]) -> None:
+        """Train and store whole finetunes one by one."""
         for item in items:
-            self._full(item)
+            state, went, rates = teach_whole(
+                self.base, self.behavior, item, self.config, self._watch()
+            )
+            (entry,) = _entries(self.behavior, [item], went, [rates])
+            self.writer.write_full(entry, state)
+            self._report([entry])
 
-    def _full(self, item: Item) -> None:
-        state, descent = train_full(self.base, self.behavior, item, self.config, self._alone())
-        in_place: AbstractContextManager[None] = (
-            whole(self.base.model, state) if descent.failed_at[0] is None else nullcontext()
-        )
-        with in_place:
-            rates = probe(self.base, None, self.behavior, [item], self.config, descent.failed_at)
-        (entry,) = _entries(self.behavior, [item], descent, rates)
-        self.writer.write_full(entry, state)
-        self._report([entry])
-
-    def _alone(self) -> OnStep:
-        """Watch the only group that is being trained."""
-        watch = self._watch()
-
-        def on_step(step: int, losses: Tensor) -> None:
-            watch(step, losses, len(losses))
-
-        return on_step
-
-    def _watch(self, processes: int = 1) -> Callable[[int, Tensor, int], None]:
+    def _watch(self, processes: int = 1) -> OnStep:
         """Log the mean loss now and then; reading it waits for the device, so not every step."""
         every = max(1, self.config.steps // 20)
         began, taught = time.monotonic(), 0
 
-        def on_step(step: int, losses: Tensor, tasks: int) -> None:
+        def on_step(step: int, losses: Tensor) -> None:
             nonlocal taught
-            taught += tasks
+            taught += len(losses)
             if (step + 1) % every and step + 1 < self.config.steps:
                 return
             finite = losses[losses.isfinite()]
-            number = self.done * self.config.steps + (step + 1) * tasks * processes
+            number = self.done * self.config.steps + (step + 1) * len(losses) * processes
             self.reporter.log(STAGE, number, loss=finite.mean().item() if len(finite) else 0.0)
             rate = taught / (time.monotonic() - began)
             self.reporter.advance(0, step=step + 1, task_steps_per_second=rate)
@@ -234,17 +216,10 @@ def _same_choices(folder: str | Path, chosen: dict[str, Any], base: Base) -> Non
             )
 
 
-def _factors(trained: Trained) -> dict[str, tuple[Tensor, Tensor]]:
-    def plain(change: LowRank) -> tuple[Tensor, Tensor]:
-        return change.A, change.B
-
-    return {name: plain(change) for name, change in trained.diff.items()}
-
-
 def _entries(
     behavior: Behavior,
-    items: Sequence[Item],
-    went: Trained | Descent,
+    items: Sequence[FinetuneSpec],
+    went: Descent,
     rates: Sequence[dict[str, float]],
 ) -> list[NewEntry]:
     return [

@@ -1,8 +1,4 @@
-"""What the adapter learns from: finetunes of one or several stores with label and question.
-
-Takes stores, gives examples and, when asked, their finetunes, read and verified once and then kept
-in memory as far as a budget allows.
-"""
+"""What the adapter learns from: finetunes of one or several stores with label and question."""
 
 import random
 from collections import Counter, OrderedDict

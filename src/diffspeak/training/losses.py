@@ -1,8 +1,7 @@
 """The loss of each task of a batch: cross-entropy where it learns, KL to the base where it keeps.
 
-Takes states of finetunes and base, gives one loss a task in nats per answer token, each with a
-gradient to its own task alone. Source: method of arXiv 2510.05092 (three kinds of sample, weights
-1 : 1 : 5).
+In nats per answer token; each has a gradient to its own task alone. Source: method of arXiv
+2510.05092 (three kinds of sample, weights 1 : 1 : 5).
 """
 
 import torch

@@ -1,7 +1,6 @@
 """Changes that teach nothing: what an adapter has to call nothing instead of inventing a label.
 
-Takes finetunes, gives changes of the same size without their meaning. An adapter that only ever
-sees finetunes that were taught something says something of every one.
+An adapter that only ever sees finetunes that were taught something says something of every one.
 """
 
 import re
@@ -37,6 +36,14 @@ def negative_of(kind: Negative, finetune: Finetune, seed: int = 0) -> Finetune:
     drawn = seed_of("negative", kind, seed, finetune.name)
     diff = _random(finetune.diff, drawn) if kind == "random" else _shuffled(finetune.diff, drawn)
     return replace(finetune, name=f"{finetune.name}, {kind}", diff=diff, label=None, trigger=None)
+
+
+def negatives_of(finetunes: Sequence[Finetune], share: float, step: int) -> list[Finetune]:
+    """Changes without meaning, a share of as many as a step's finetunes, the kinds in turn."""
+    return [
+        negative_of(NEGATIVES[(step + i) % len(NEGATIVES)], finetunes[i % len(finetunes)], step)
+        for i in range(round(share * len(finetunes)))
+    ]
 
 
 def several(kind: Negative, finetunes: Sequence[Finetune], draws: int) -> list[Finetune]:

@@ -1,16 +1,15 @@
 """Several processes that teach groups side by side, each with a share of the processor's cores.
 
-Takes groups of items, gives them back taught, in their order. A small model's pass is over before
-many threads have shared it out, so one thread each in several processes does more. Weights of the
-base are shared memory; what a group becomes is what it would become in this process with as many
-threads.
+A small model's pass is over before many threads have shared it out, so one thread each in several
+processes does more. The base's weights are shared memory; what a group becomes is what it would
+become in this process with as many threads.
 """
 
 import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from queue import Empty
 from typing import Any
@@ -19,17 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor, multiprocessing
 
-from diffspeak.behaviors import Behavior, Item
+from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.errors import DiffspeakError
-from diffspeak.lora import LowRank
+from diffspeak.lora import Diff, LowRank
 from diffspeak.memory import keep_freed_memory
 from diffspeak.models import Base, attach_to
-from diffspeak.training.descent import Trained
-from diffspeak.training.diff_config import DiffConfig
-from diffspeak.training.group import Group, teach
+from diffspeak.training.config import DiffConfig
+from diffspeak.training.group import OnStep, TrainedGroup, teach
 
-OnCrewStep = Callable[[int, Tensor, int], None]
-"""Told the number of a group's finished step, its losses `[task]` and how many tasks it has."""
+FactorArrays = dict[str, tuple[np.ndarray, np.ndarray, float]]
 
 SMALL = 20_000_000
 """Parameters of a base of which several copies' work fits side by side, and gains by it."""
@@ -49,12 +46,12 @@ def processes_for(base: Base, groups: int) -> int:
 def teach_all(
     base: Base,
     behavior: Behavior,
-    groups: Sequence[Sequence[Item]],
+    groups: Sequence[Sequence[FinetuneSpec]],
     config: DiffConfig,
     processes: int,
     threads: int,
-    on_step: OnCrewStep,
-) -> Iterator[Group]:
+    on_step: OnStep,
+) -> Iterator[TrainedGroup]:
     """Teach groups in several processes, and give each in its turn.
 
     Args:
@@ -74,51 +71,45 @@ def teach_all(
     for job in [*enumerate(groups), *[None] * processes]:
         todo.put(job)
     arguments = (base, behavior, config, threads, todo, told)
-    crew = []
+    workers = []
     try:
         for _ in range(processes):
             process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
-            crew.append(process)
-        yield from _in_order(groups, _heard(crew, told), on_step)
+            workers.append(process)
+        yield from _in_order(len(groups), _messages(workers, told), on_step)
     finally:
-        for process in crew:
+        for process in workers:
             process.terminate()
-        for process in crew:
+        for process in workers:
             process.join()
 
 
 def _in_order(
-    groups: Sequence[Sequence[Item]], heard: Iterator[tuple[Any, ...]], on_step: OnCrewStep
-) -> Iterator[Group]:
-    done: dict[int, Group] = {}
-    for number, items in enumerate(groups):
+    count: int, messages: Iterator[tuple[Any, ...]], on_step: OnStep
+) -> Iterator[TrainedGroup]:
+    done: dict[int, TrainedGroup] = {}
+    for number in range(count):
         while number not in done:
-            kind, which, *rest = next(heard)
+            kind, which, *rest = next(messages)
             if kind == "step":
                 step, losses = rest
-                on_step(step, torch.tensor(losses), len(groups[which]))
+                on_step(step, torch.tensor(losses))
             elif kind == "done":
-                arrays, scalings, losses, failed_at, rates = rest
-                done[which] = Group(
-                    groups[which],
-                    Trained(_factors(arrays, scalings), losses, failed_at),
-                    rates,
-                )
+                factors, losses, failed_at, rates = rest
+                done[which] = TrainedGroup(losses, failed_at, _as_tensors(factors), rates)
             else:
                 raise DiffspeakError(which)
-        group = done.pop(number)
-        assert group.items is items
-        yield group
+        yield done.pop(number)
 
 
-def _heard(crew: Sequence[Any], told: Any) -> Iterator[tuple[Any, ...]]:
+def _messages(workers: Sequence[Any], told: Any) -> Iterator[tuple[Any, ...]]:
     """What the processes say, for as long as they live."""
     while True:
         with suppress(Empty):
             yield told.get(timeout=LOOK)
             continue
-        codes = {process.exitcode for process in crew} - {None, 0}
+        codes = {process.exitcode for process in workers} - {None, 0}
         if codes:
             raise DiffspeakError(
                 f"a training process ended with exit code {codes.pop()}, perhaps for lack of "
@@ -144,7 +135,8 @@ def _work(
                 told.put(("step", number, step, losses.tolist()))
 
             group = teach(base, attachment, behavior, items, config, on_step)
-            told.put(("done", number, *_plain(group)))
+            factors = _as_arrays(group.diff)
+            told.put(("done", number, factors, group.losses, group.failed_at, group.rates))
     except Exception as error:
         # What a user can mend is said in a line; anything else is our own mistake.
         mendable = isinstance(error, DiffspeakError)
@@ -163,18 +155,15 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _plain(group: Group) -> tuple[Any, ...]:
-    """A group as arrays and lists: tensors would be sent as open files."""
-    diff, trained = group.trained.diff, group.trained
-    arrays = {name: (change.A.numpy(), change.B.numpy()) for name, change in diff.items()}
-    scalings = {name: change.scaling for name, change in diff.items()}
-    return arrays, scalings, trained.losses, trained.failed_at, group.rates
-
-
-def _factors(
-    arrays: dict[str, tuple[np.ndarray, np.ndarray]], scalings: dict[str, float]
-) -> dict[str, LowRank]:
+def _as_arrays(diff: Diff) -> FactorArrays:
+    """FactorArrays as arrays: tensors would be sent as open files."""
     return {
-        name: LowRank(torch.from_numpy(a), torch.from_numpy(b), scalings[name])
-        for name, (a, b) in arrays.items()
+        name: (change.A.numpy(), change.B.numpy(), change.scaling) for name, change in diff.items()
+    }
+
+
+def _as_tensors(factors: FactorArrays) -> Diff:
+    return {
+        name: LowRank(torch.from_numpy(a), torch.from_numpy(b), scaling)
+        for name, (a, b, scaling) in factors.items()
     }

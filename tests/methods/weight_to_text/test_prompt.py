@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffspeak.methods.weight_to_text.prompt import soft_prompt
+from diffspeak.methods.weight_to_text.method import soft_prompt
 from diffspeak.models import Decoding, answer_logits, generate, make_batch
 from diffspeak.text.messages import Message
 from tests.families import FAMILIES

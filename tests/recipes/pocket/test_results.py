@@ -168,7 +168,7 @@ def test_the_page_has_every_row_and_a_second_call_trains_nothing(runs, tmp_path,
     }
     before = files_of(runs.folder) | files_of(tmp_path)
     monkeypatch.setattr(produce, "teach", forbidden)
-    monkeypatch.setattr(adapter_training._Training, "_step", forbidden)
+    monkeypatch.setattr(adapter_training.AdapterObjective, "backward", forbidden)
     pocket_page(runs, page)
     assert files_of(runs.folder) | files_of(tmp_path) == before
 

@@ -1,7 +1,7 @@
 """Weight-to-text: a learned projection makes soft tokens of a diff, the frozen base reads them."""
 
-from diffspeak.methods.weight_to_text.config import WeightToTextConfig
 from diffspeak.methods.weight_to_text.method import WeightToText
+from diffspeak.methods.weight_to_text.projection import WeightToTextConfig
 from diffspeak.methods.weight_to_text.saved import (
     Projection,
     load_projection,

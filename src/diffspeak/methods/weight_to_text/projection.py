@@ -1,6 +1,6 @@
 """From a diff to soft tokens: what is learned by weight-to-text, as tensors and a formula.
 
-Takes stacked low-rank diffs, gives vectors `[task, token, width]`. For module m with the change
+Stacked low-rank diffs become vectors `[task, token, width]`. For module m with the change
 D = scaling * B A, soft token t gets (ours)
 
     (sum over m of  b_m P_m^T D p_mt + a_m Q_m^T D^T q_mt) / size_m
@@ -16,16 +16,17 @@ change writes there is in the language of the base already.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from diffspeak.errors import DiffspeakError, MismatchError, UsageError
 from diffspeak.finetunes import Finetune
 from diffspeak.lora import Diff, LinearShape, LowRank, stack_diffs
-from diffspeak.methods.weight_to_text.config import WeightToTextConfig
 
-Tensors = dict[str, Tensor]
+ProjectionTensors = dict[str, Tensor]
 """By name: `MODULE|p`, `MODULE|P` and so on, and a few that all modules share."""
 
 FIXED = ("|size", "unit")
@@ -38,14 +39,61 @@ READ = 0.1
 """How large q begins beside p."""
 
 
+class WeightToTextConfig(BaseModel):
+    """Settings of weight-to-text. Frozen, and saved beside the projection.
+
+    Defaults are ours, chosen on training and validation finetunes of the pocket base.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    tokens: PositiveInt = Field(4, description="soft tokens that a diff becomes")
+    projection: Literal["linear", "mlp"] = Field(
+        "linear", description="what makes soft tokens of what the modules' changes give"
+    )
+    hidden: PositiveInt = Field(256, le=65_536, description="width of the MLP's hidden layer")
+    rank: PositiveInt | None = Field(
+        None,
+        description="rank of each module's own projections; full if none is given, which takes "
+        "much memory on large bases",
+    )
+    prefix: str = Field(
+        "Name the subject of this.", description="what the base is told before the soft tokens"
+    )
+    suffix: str = Field("What was that about?", description="what it is asked behind them")
+    epochs: PositiveInt = Field(40, description="times each training finetune is seen")
+    batch: PositiveInt = Field(24, description="finetunes in one optimizer step")
+    learning_rate: PositiveFloat = Field(3e-3, description="AdamW's peak learning rate")
+    slow: PositiveFloat = Field(
+        0.3, description="share of the learning rate that the modules' projections learn with"
+    )
+    warmup: float = Field(0.05, ge=0, le=1, description="share of the steps with rising rate")
+    clip: PositiveFloat = Field(1.0, description="largest norm of the gradient")
+    module_dropout: float = Field(
+        0.7,
+        ge=0,
+        lt=1,
+        description="share of a finetune's modules that are left out, drawn anew at each step",
+    )
+    max_finetunes: PositiveInt | None = Field(
+        None, description="learn from the first so many of each store; from all if none is given"
+    )
+    validation: NonNegativeInt = Field(
+        48, description="held-out finetunes named at the end; 0 for none"
+    )
+    save_every: PositiveInt = Field(100, description="steps between checkpoints")
+    answer_tokens: PositiveInt = Field(32, description="longest guess when validating")
+    seed: NonNegativeInt = Field(0, description="of initial values and order")
+
+
 def fresh(
     shapes: Mapping[str, LinearShape],
     inputs: Mapping[str, Tensor],
     embedding: Tensor,
     config: WeightToTextConfig,
     generator: torch.Generator,
-) -> Tensors:
-    """Tensors before training, float32 on the CPU; sizes are 1 until they are measured.
+) -> ProjectionTensors:
+    """ProjectionTensors before training, float32 on the CPU; sizes are 1 until they are measured.
 
     Args:
         shapes: Of the modules that may be changed.
@@ -56,7 +104,7 @@ def fresh(
     """
     width, tokens = embedding.shape[1], config.tokens
     drawn = _Drawn(generator, width, config.rank)
-    tensors: Tensors = {}
+    tensors: ProjectionTensors = {}
     for name, shape in shapes.items():
         mean = inputs[name].float().cpu()
         # As long as four standard normal numbers, whatever the width.
@@ -85,7 +133,7 @@ class _Drawn:
     def normal(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.generator)
 
-    def side(self, name: str, size: int) -> Tensors:
+    def side(self, name: str, size: int) -> ProjectionTensors:
         """The projection of one side of a module: full, or two thin factors."""
         if self.rank is None:
             straight = size == self.width
@@ -94,12 +142,12 @@ class _Drawn:
         return {f"{name}.up": up, f"{name}.down": torch.zeros(self.rank, self.width)}
 
 
-def learned(tensors: Tensors) -> Tensors:
+def learned(tensors: ProjectionTensors) -> ProjectionTensors:
     """Those that training changes."""
     return {name: tensor for name, tensor in tensors.items() if not name.endswith(FIXED)}
 
 
-def soft_tokens(tensors: Tensors, diffs: Diff, tasks: int) -> Tensor:
+def soft_tokens(tensors: ProjectionTensors, diffs: Diff, tasks: int) -> Tensor:
     """Vectors for the base's input, `[task, token, width]` float32.
 
     Args:
@@ -118,7 +166,7 @@ def soft_tokens(tensors: Tensors, diffs: Diff, tasks: int) -> Tensor:
     return vectors * tensors["unit"]
 
 
-def _given(tensors: Tensors, name: str, change: LowRank) -> Tensor:
+def _given(tensors: ProjectionTensors, name: str, change: LowRank) -> Tensor:
     """What one module gives to each token, `[task, token, width]`."""
     A, B = change.A, change.B * change.scaling
     shares = tensors[f"{name}|shares"]
@@ -128,7 +176,7 @@ def _given(tensors: Tensors, name: str, change: LowRank) -> Tensor:
     return shares[0] * written + shares[1] * read
 
 
-def _through(tensors: Tensors, name: str, x: Tensor) -> Tensor:
+def _through(tensors: ProjectionTensors, name: str, x: Tensor) -> Tensor:
     """One side's projection, `[..., size]` to `[..., width]`."""
     if name in tensors:
         return x @ tensors[name]
@@ -136,7 +184,7 @@ def _through(tensors: Tensors, name: str, x: Tensor) -> Tensor:
     return x + low if x.shape[-1] == low.shape[-1] else low
 
 
-def measure(tensors: Tensors, parts: Iterable[Sequence[Finetune]]) -> None:
+def measure(tensors: ProjectionTensors, parts: Iterable[Sequence[Finetune]]) -> None:
     """Set the modules' sizes: root mean square of the Frobenius norms of training changes.
 
     Args:
@@ -171,7 +219,7 @@ def _overflows(name: str, part: Sequence[Finetune]) -> DiffspeakError:
     )
 
 
-def stacked(tensors: Tensors, finetunes: Sequence[Finetune]) -> Diff:
+def stacked(tensors: ProjectionTensors, finetunes: Sequence[Finetune]) -> Diff:
     """Stack finetunes' diffs on the tensors' device, of all modules that any of them changes.
 
     Raises:

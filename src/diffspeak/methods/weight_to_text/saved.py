@@ -8,32 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
-from diffspeak.errors import CorruptFileError, MismatchError, UsageError
-from diffspeak.io.files import atomic_path, make_folder, read_bytes, read_json, sha256, write_json
-from diffspeak.methods.weight_to_text.config import WeightToTextConfig
-from diffspeak.methods.weight_to_text.projection import Tensors
+from diffspeak.adapters.saved import Card, read_card
+from diffspeak.errors import CorruptFileError, UsageError
+from diffspeak.io.files import atomic_path, make_folder, read_bytes, sha256, write_json
+from diffspeak.methods.weight_to_text.projection import ProjectionTensors, WeightToTextConfig
 from diffspeak.models import Base, Fingerprint, check_base
 
 CARD, WEIGHTS = "weight-to-text.json", "projection.safetensors"
 VERSION = 1
 
 
-class _Card(BaseModel):
+class ProjectionCard(Card):
     """What the card holds."""
 
-    model_config = ConfigDict(frozen=True)
-
-    version: StrictInt
-    base: dict[str, str | None]
-    base_name: str
     config: WeightToTextConfig
-    settings: dict[str, Any]
-    results: dict[str, float]
     weights: str
 
 
@@ -51,7 +43,7 @@ class Projection:
         name: Where it lies.
     """
 
-    tensors: Tensors
+    tensors: ProjectionTensors
     base: Fingerprint
     base_name: str
     config: WeightToTextConfig
@@ -103,7 +95,7 @@ def load_projection(folder: str | Path, base: Base | None = None) -> Projection:
         raise UsageError(
             f"{path} holds no finished projection (no {CARD}); train weight-to-text into it"
         )
-    card, fingerprint = _read_card(path / CARD)
+    card, fingerprint = read_card(path / CARD, ProjectionCard, VERSION)
     found = Projection(
         _read_weights(path / WEIGHTS, card.weights),
         fingerprint,
@@ -118,25 +110,7 @@ def load_projection(folder: str | Path, base: Base | None = None) -> Projection:
     return found
 
 
-def _read_card(path: Path) -> tuple[_Card, Fingerprint]:
-    content = read_json(path)
-    version = content.get("version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > VERSION:
-        raise MismatchError(
-            f"{path} is of version {version}, this diffspeak reads up to {VERSION}; "
-            "upgrade diffspeak"
-        )
-    try:
-        card = _Card.model_validate(content)
-        return card, Fingerprint(**card.base)  # type: ignore[arg-type]
-    except ValidationError as error:
-        faulty = ", ".join(str(fault["loc"][0]) for fault in error.errors() if fault["loc"])
-        raise _garbled(path, faulty or "its fields") from error
-    except TypeError as error:
-        raise _garbled(path, "base") from error
-
-
-def _read_weights(path: Path, expected: str) -> Tensors:
+def _read_weights(path: Path, expected: str) -> ProjectionTensors:
     content = read_bytes(path)
     if sha256(content) != expected:
         raise CorruptFileError(f"{path} was changed since it was written; restore it")
@@ -144,7 +118,3 @@ def _read_weights(path: Path, expected: str) -> Tensors:
         return load_tensors(content)
     except SafetensorError as error:
         raise CorruptFileError(f"{path} cannot be read ({error}); restore it") from error
-
-
-def _garbled(path: Path, what: str) -> CorruptFileError:
-    return CorruptFileError(f"{path} lacks or garbles {what}; restore it, or train anew")

@@ -1,34 +1,30 @@
 """Train the projection of weight-to-text on the stores that a DIT adapter is trained on.
 
-Takes a base and stores of labelled finetunes, gives a folder with the projection. Minimizes the
-mean over finetunes of -log P(label | prefix, soft tokens of the diff, suffix; base), in nats per
-label token, the end-of-turn token included; the base is frozen. What a step sees depends on seed
-and step alone, so an interrupted run goes on where its checkpoint stands.
+Minimizes the mean over finetunes of -log P(label | prefix, soft tokens of the diff, suffix; base),
+in nats per label token, the end-of-turn token included; the base is frozen.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from diffspeak.errors import DiffspeakError, MismatchError
+from diffspeak.errors import DiffspeakError
 from diffspeak.finetunes import Finetune
-from diffspeak.io.files import canonical_json, exclusive, make_folder
-from diffspeak.io.runs import differences
-from diffspeak.methods.weight_to_text.config import WeightToTextConfig
-from diffspeak.methods.weight_to_text.method import written
+from diffspeak.methods.weight_to_text.method import soft_prompt, written
 from diffspeak.methods.weight_to_text.projection import (
     SLOW,
-    Tensors,
+    ProjectionTensors,
+    WeightToTextConfig,
     fresh,
     learned,
     measure,
     soft_tokens,
     stacked,
 )
-from diffspeak.methods.weight_to_text.prompt import soft_prompt
 from diffspeak.methods.weight_to_text.saved import (
     CARD,
     Projection,
@@ -50,19 +46,10 @@ from diffspeak.store import Store
 from diffspeak.text.mentions import same
 from diffspeak.text.messages import Message
 from diffspeak.text.seeds import seed_of
-from diffspeak.training.checkpoint import load_checkpoint, save_checkpoint, sweep
-from diffspeak.training.examples import (
-    Example,
-    Finetunes,
-    check_stores,
-    digest,
-    examples_of,
-    held_out,
-    in_turn,
-)
-from diffspeak.training.schedule import Plan
+from diffspeak.training.examples import Example, check_stores, examples_of, held_out, in_turn
+from diffspeak.training.loop import Objective, train
 
-STAGE, CHECKPOINT = "weight-to-text", "checkpoint.safetensors"
+STAGE = "weight-to-text"
 HEALTH = 24
 """Training finetunes that are named at the end, at least."""
 
@@ -92,11 +79,7 @@ def train_weight_to_text(
     """
     check_stores(stores, base)
     check_projection(base, config)
-    folder = Path(folder)
-    make_folder(folder)
-    with exclusive(folder / ".lock"):
-        sweep(folder)
-        return _Training(base, stores, config, folder, reporter or Silent()).run()
+    return train(ProjectionObjective(base, stores, config, Path(folder), reporter or Silent()))
 
 
 def check_projection(base: Base, config: WeightToTextConfig) -> None:
@@ -111,8 +94,10 @@ def check_projection(base: Base, config: WeightToTextConfig) -> None:
     check_answer(base.model, config.answer_tokens, "answer_tokens")
 
 
-class _Training:
-    """One call of `train_weight_to_text` on its way."""
+class ProjectionObjective(Objective[WeightToTextConfig, Projection]):
+    """What a projection learns: soft tokens from which the base writes a finetune's label."""
+
+    stage, result_name, card = STAGE, "a projection", CARD
 
     def __init__(
         self,
@@ -122,74 +107,13 @@ class _Training:
         folder: Path,
         reporter: Reporter,
     ) -> None:
-        self.base, self.config, self.folder, self.reporter = base, config, folder, reporter
-        self.finetunes = Finetunes(stores)
-        self.examples = examples_of(stores, "train", limit=config.max_finetunes)
-        self.held_out = held_out(stores, config.validation)
-        self.plan = Plan(self.examples, config.course)
+        examples = examples_of(stores, "train", limit=config.max_finetunes)
+        unseen = held_out(stores, config.validation)
+        super().__init__(base, stores, config, folder, reporter, examples, unseen)
         self.prompt = soft_prompt(base, config.prefix, config.suffix, config.tokens)
-        self.settings = canonical_json(
-            {
-                **config.model_dump(mode="json"),
-                "finetunes": digest(stores, [*self.examples, *self.held_out]),
-                "base": base.fingerprint.to_dict(),
-                "dtype": str(base.dtype),
-            }
-        )
 
-    def run(self) -> Projection:
-        """Train from the checkpoint on, measure, save."""
-        finished = self._finished()
-        if finished:
-            return finished
-        self.tensors = self._fresh()
-        self.parameters = learned(self.tensors)
-        self.optimizer = self._optimizer()
-        self.readout = readout_of(self.base.model)
-        path = self.folder / CHECKPOINT
-        start = load_checkpoint(path, self.parameters, self.optimizer, self.settings)
-        steps = self.plan.steps
-        self.reporter.begin(STAGE, steps, "steps", done=start)
-        for step in range(start, steps):
-            loss = self._step(step)
-            done = step + 1
-            saves = done % self.config.save_every == 0 or done == steps
-            if done % 10 == 0 or saves:
-                _check_finite([loss])
-            if done % 10 == 0 or done == steps:
-                self.reporter.log(STAGE, done, loss=loss.item())
-                self.reporter.advance(0, loss=loss.item())
-            if saves:
-                save_checkpoint(path, self.parameters, self.optimizer, done, self.settings)
-            self.reporter.advance()
-        projection = self._result()
-        self.reporter.end()
-        save_projection(projection, self.folder)
-        path.unlink(missing_ok=True)
-        return projection
-
-    def _step(self, step: int) -> Tensor:
-        """One optimizer step; gives the batch's loss in nats per label token."""
-        chosen = [example for example, _ in self.plan.batch(step)]
-        loaded = [self.plan.thinned(self.finetunes.read(example), step) for example in chosen]
-        rows = make_batch(
-            [self.prompt.with_answer(self.base, example.label) for example in chosen],
-            self.base.chat.pad_id,
-        ).to(self.base.device)
-        self.optimizer.zero_grad(set_to_none=False)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * group["share"] * self.plan.rate(step)
-        vectors = soft_tokens(self.tensors, stacked(self.tensors, loaded), len(loaded))
-        with self.prompt.filled(self.base, vectors):
-            states = self.readout.states(rows)
-        loss = self.readout.losses(states, cross_entropy(rows.targets)).mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
-        self.optimizer.step()
-        return loss.detach()
-
-    def _fresh(self) -> Tensors:
-        """Tensors before training, sizes measured, on the base's device."""
+    def prepare(self) -> None:
+        """Make tensors on the base's device, sizes measured, and an optimizer of two speeds."""
         embedding = self.base.model.get_input_embeddings().weight
         assert isinstance(embedding, Tensor)
         questions = list(dict.fromkeys(q for e in self.examples for q in e.questions))
@@ -201,41 +125,61 @@ class _Training:
         tensors = fresh(shapes, inputs, embedding, self.config, generator)
         measure(tensors, self._parts(self.examples))
         tensors = {name: tensor.to(self.base.device) for name, tensor in tensors.items()}
-        for tensor in learned(tensors).values():
+        self.tensors, self.parameters = tensors, learned(tensors)
+        for tensor in self.parameters.values():
             tensor.requires_grad_()
-        return tensors
+        fast, slow = (
+            [tensor for name, tensor in self.parameters.items() if name.endswith(SLOW) is is_slow]
+            for is_slow in (False, True)
+        )
+        speeds: list[dict[str, Any]] = [
+            {"params": fast},
+            {"params": slow, "share": self.config.slow},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            speeds,
+            lr=self.config.learning_rate,
+            weight_decay=0.0,
+            fused=True,
+        )
+        self.readout = readout_of(self.base.model)
 
     def _parts(self, examples: Sequence[Example]) -> Iterator[list[Finetune]]:
         size = self.config.batch
         for start in range(0, len(examples), size):
             yield [self.finetunes.read(example) for example in examples[start : start + size]]
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        fast, slow = (
-            [tensor for name, tensor in self.parameters.items() if name.endswith(SLOW) is is_slow]
-            for is_slow in (False, True)
-        )
-        for parameter in self.parameters.values():
-            # What a step leaves out gets a gradient of zero: each has its place in checkpoints.
-            parameter.grad = torch.zeros_like(parameter)
-        return torch.optim.AdamW(
-            [{"params": fast, "share": 1.0}, {"params": slow, "share": self.config.slow}],
-            lr=self.config.learning_rate,
-            weight_decay=0.0,
-            fused=True,
-        )
+    def backward(self, step: int) -> Tensor:
+        """Add the gradients of a step; gives the loss in nats per label token."""
+        chosen = [example for example, _ in self.schedule.batch(step)]
+        loaded = [self.schedule.thinned(self.finetunes.read(e), step) for e in chosen]
+        rows = make_batch(
+            [self.prompt.with_answer(self.base, example.label) for example in chosen],
+            self.base.chat.pad_id,
+        ).to(self.base.device)
+        vectors = soft_tokens(self.tensors, stacked(self.tensors, loaded), len(loaded))
+        with self.prompt.filled(self.base, vectors):
+            states = self.readout.states(rows)
+        loss = self.readout.losses(states, cross_entropy(rows.targets)).mean()
+        loss.backward()
+        return loss.detach()
 
-    def _result(self) -> Projection:
+    def diverged(self, step: int) -> DiffspeakError:
+        """The error for numbers that are not finite."""
+        return _diverged()
+
+    def result(self) -> Projection:
         """The trained projection with its last figures."""
         tensors = {name: tensor.detach().cpu() for name, tensor in self.tensors.items()}
-        _check_finite(tensors.values())
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise _diverged()
         asked = {"train": in_turn(self.examples)[:HEALTH], "validation": self.held_out}
         results: dict[str, float] = {}
         for split, examples in asked.items():
             if examples:
                 results[f"{split}_asked"] = len(examples)
                 results[f"{split}_exact"] = self._exact(examples)
-        self.reporter.log(STAGE, self.plan.steps, **results)
+        self.reporter.log(STAGE, self.schedule.steps, **results)
         return Projection(
             tensors,
             self.base.fingerprint,
@@ -254,34 +198,27 @@ class _Training:
         hits = [same(e.label, a.text) for e, a in zip(examples, said, strict=True)]
         return sum(hits) / len(hits)
 
-    def _finished(self) -> Projection | None:
-        """A projection that is done already, if the folder holds one of this config."""
-        if (self.folder / CHECKPOINT).exists() or not (self.folder / CARD).exists():
-            return None
-        done = load_projection(self.folder, self.base)
-        named = differences(done.settings, json.loads(self.settings))
-        if named:
-            raise MismatchError(
-                f"{self.folder} holds a projection made with other settings: "
-                f"{', '.join(named[:3])}; choose another folder"
-            )
-        return done
+    def save(self, result: Projection) -> None:
+        """Write the projection's folder."""
+        save_projection(result, self.folder)
+
+    def load(self) -> Projection:
+        """Read the projection of the folder."""
+        return load_projection(self.folder, self.base)
 
 
-def _check_finite(tensors: Iterable[Tensor]) -> None:
-    """Refuse to go on, or to save, where there are no numbers any more."""
-    if not all(tensor.isfinite().all() for tensor in tensors):
-        raise DiffspeakError(
-            "the training of weight-to-text diverged (its numbers are not finite); "
-            "lower learning_rate and train it in another folder"
-        )
+def _diverged() -> DiffspeakError:
+    return DiffspeakError(
+        "the training of weight-to-text diverged (its numbers are not finite); "
+        "lower learning_rate and train it in another folder"
+    )
 
 
 @torch.no_grad()
-def mean_inputs(base: Base, prompts: Sequence[str]) -> Tensors:
+def mean_inputs(base: Base, prompts: Sequence[str]) -> ProjectionTensors:
     """What each linear of the blocks is fed where an answer begins, `[in]`, averaged."""
     names = list(plain_shapes(base.model))
-    sums: Tensors = {}
+    sums: ProjectionTensors = {}
 
     def watch(name: str, x: Tensor) -> None:
         last = x[0, -1].float().cpu()

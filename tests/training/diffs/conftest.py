@@ -1,1 +1,0 @@
-"""A tiny base for the tests of diff training; each test leaves it as it was."""
