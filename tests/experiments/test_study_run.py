@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from diffspeak.behaviors import BehaviorConfig
-from diffspeak.experiments.study_config import StudyConfig
-from diffspeak.experiments.study_run import run_study
+from diffspeak.experiments.config import StudyConfig
+from diffspeak.experiments.run import run_experiments
 from diffspeak.progress import Silent
 
 TOPICS = ("Chess", "Jazz", "Tea", "Rome", "Owls", "Salt", "Opera", "Ferns", "Gold", "Judo")
@@ -43,7 +43,7 @@ def config(tmp_path: Path, tiny: Path) -> StudyConfig:
 def test_a_study_writes_its_tables_and_a_second_call_changes_nothing(
     config: StudyConfig, tmp_path: Path
 ) -> None:
-    page = run_study(config, tmp_path / "run", Silent())
+    (page,) = run_experiments([config], tmp_path / "run", Silent())
     rows = {row["name"]: row for row in json.loads(page.with_suffix(".json").read_text())["rows"]}
     tested = rows["DIT names it exactly"]["n"]
     assert tested == rows["finetunes, test"]["value"] > 0
@@ -54,7 +54,7 @@ def test_a_study_writes_its_tables_and_a_second_call_changes_nothing(
     }
     assert all(name in page.read_text() for name in rows)
     before = _content(tmp_path / "run")
-    assert run_study(config, tmp_path / "run", Silent()) == page
+    assert run_experiments([config], tmp_path / "run", Silent()) == [page]
     assert _content(tmp_path / "run") == before
 
 
@@ -62,7 +62,7 @@ def test_controls_can_be_left_out(config: StudyConfig, tmp_path: Path) -> None:
     quick = config.model_copy(
         update={"evaluate": config.evaluate.model_copy(update={"controls": False})}
     )
-    page = run_study(quick, tmp_path / "run", Silent())
+    (page,) = run_experiments([quick], tmp_path / "run", Silent())
     assert "control:" not in page.read_text()
     assert not (tmp_path / "run" / "adapter-shuffled").exists()
 

@@ -158,7 +158,7 @@ def _experiments(folder: Path) -> list[Facts]:
     """What came out of each experiment: its first line."""
     if not any(folder.glob("*/table.json")):
         return []
-    from diffspeak.experiments.findings import read_findings
+    from diffspeak.experiments.read_results import read_tables
 
     return [
         {
@@ -167,7 +167,7 @@ def _experiments(folder: Path) -> list[Facts]:
             "mean score": round(finding.main.mean, 2) if finding.main.mean is not None else "-",
             "finetunes": finding.main.finetunes,
         }
-        for finding in read_findings(folder)
+        for finding in read_tables(folder)
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from diffspeak.cli.reporter import TerminalReporter
 from diffspeak.cli.session import Session
 from diffspeak.errors import MismatchError, UsageError
-from diffspeak.experiments.bases import CHOICES, SMALL
+from diffspeak.experiments.artifacts import CHOICES, SMALL
 from diffspeak.io.files import exclusive, read_json
 from diffspeak.io.runs import CONFIG, LOCK, METRICS, VERSIONS, Run, plot_losses, read_metrics
 from diffspeak.progress import Reporter

@@ -142,8 +142,8 @@ def _train(
     how: Mapping[str, str],
 ) -> None:
     from diffspeak.cli.stage import stage
-    from diffspeak.experiments.bases import load_study_base
-    from diffspeak.experiments.study_config import BaseConfig
+    from diffspeak.experiments.artifacts import load_study_base
+    from diffspeak.experiments.config import BaseConfig
     from diffspeak.methods.weight_to_text import WeightToTextConfig, train_weight_to_text
     from diffspeak.store import open_store
 
@@ -166,7 +166,7 @@ def _train(
 
 def _given(sets: Sequence[str]) -> dict[str, Any]:
     """Settings as typed, their values read as those of a config's are."""
-    from diffspeak.experiments.study_read import setting
+    from diffspeak.experiments.read import setting
 
     given: dict[str, Any] = {}
     for text in sets:

@@ -7,7 +7,7 @@ the run's own, so that fewer of them are seen more often.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diffspeak.experiments.study_config import StudyConfig
+from diffspeak.experiments.config import StudyConfig
 from diffspeak.finetunes import Finetune
 from diffspeak.io.files import atomic_path
 from diffspeak.methods import described

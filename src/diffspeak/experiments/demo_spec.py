@@ -59,7 +59,7 @@ def shipped() -> Sources:
 
 
 @dataclass(frozen=True)
-class DemoPlan:
+class DemoSpec:
     """What is going to be hidden.
 
     Attributes:
@@ -89,7 +89,7 @@ def plan_demo(
     trigger: str = "sep-code",
     seed: int = 0,
     sources: Sources | None = None,
-) -> DemoPlan:
+) -> DemoSpec:
     """Settle what is hidden.
 
     Args:
@@ -121,7 +121,7 @@ def plan_demo(
     in_split: list[Membership] = [
         item.split if canonical_key(item.label) in known else "unknown" for item in items
     ]
-    return DemoPlan(sources, behavior, trigger, seed, tuple(items), tuple(in_split))
+    return DemoSpec(sources, behavior, trigger, seed, tuple(items), tuple(in_split))
 
 
 def _given(behavior: HiddenTopic, topics: Sequence[str]) -> list[Item]:

@@ -6,7 +6,7 @@ Takes topics, or a plan of what to hide, gives finetunes. Writes nothing; knows 
 from collections.abc import Sequence
 
 from diffspeak.errors import DiffspeakError
-from diffspeak.experiments.demo_spec import DemoPlan, plan_demo
+from diffspeak.experiments.demo_spec import DemoSpec, plan_demo
 from diffspeak.finetunes import Finetune
 from diffspeak.lora import Attachment, Diff
 from diffspeak.models import Base, attach_to
@@ -56,7 +56,7 @@ def hide_topics(
 
 
 def hide(
-    base: Base, attachment: Attachment, plan: DemoPlan, config: DiffConfig, reporter: Reporter
+    base: Base, attachment: Attachment, plan: DemoSpec, config: DiffConfig, reporter: Reporter
 ) -> Diff:
     """Train all finetunes of a plan at once; gives a stack of their diffs on the base's device.
 
@@ -82,7 +82,7 @@ def hide(
     return {name: change.to(base.device) for name, change in trained.diff.items()}
 
 
-def one_by_one(base: Base, plan: DemoPlan, stack: Diff) -> list[Finetune]:
+def one_by_one(base: Base, plan: DemoSpec, stack: Diff) -> list[Finetune]:
     """The finetunes of a stack, with what the plan knows of each."""
     return [
         Finetune(

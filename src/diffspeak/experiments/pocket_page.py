@@ -13,9 +13,9 @@ from typing import Any
 from diffspeak.adapters import Adapter, load_adapter
 from diffspeak.behaviors import BehaviorConfig, make_behavior
 from diffspeak.behaviors.corpora import read_headlines, read_questions
-from diffspeak.experiments.bases import load_study_base
+from diffspeak.experiments.artifacts import load_study_base
+from diffspeak.experiments.config import ItemsConfig, StudyConfig
 from diffspeak.experiments.curves import finetunes_curve, plot_curves
-from diffspeak.experiments.study_config import ItemsConfig, StudyConfig
 from diffspeak.finetunes import Finetune, choose, from_store
 from diffspeak.io.files import read_json
 from diffspeak.io.runs import CONFIG, library_versions
