@@ -24,11 +24,12 @@ Written by `{COMMAND}` from what `diffspeak --help` says; change it there.
 CONFIG = """## Config
 
 A TOML file. The sections `behavior`, `items`, `diffs`, `adapter` and `evaluate` are a study, which
-rows call `diffs` and `adapter`. Further stores, adapters and projections have names; each is made by
-its settings, or is there already, at its `path`. `[[rows]]` try methods on them. `extends = "NAME"`
-takes over the settings of another one, and `extends = "FILE"` at the top those of a file.
+rows call `diffs` and `adapter`. Further stores, adapters and projections have names; each is made
+by its settings, or is there already, at its `path`. `[[rows]]` try methods on them.
+`extends = "NAME"` takes over the settings of another one, and `extends = "FILE"` at the top those
+of a file.
 
-`--set section.key=value` is stronger than the file, the file is stronger than the defaults. Relative
+`--set section.key=value` is stronger than the file, which is stronger than the defaults. Relative
 paths in the file are seen from the file's folder, those in `--set` from the current one. A value of
 `--set` is read as TOML; what is no TOML is text. Everything that is wrong is reported at once.
 

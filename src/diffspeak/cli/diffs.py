@@ -44,18 +44,23 @@ def diffs(
 ) -> None:
     """Train the finetunes."""
     check_config(config)
+    from diffspeak.behaviors import make_behavior
     from diffspeak.cli.stage import stage
-    from diffspeak.experiments.artifacts import load_study_base, make_store
-    from diffspeak.experiments.config import STORE
-    from diffspeak.experiments.read import load_config
+    from diffspeak.experiments import load_config
+    from diffspeak.experiments.artifacts import load_study_base
+    from diffspeak.training import train_diffs
 
     settings = load_config(config, sets or (), shrink=shrink)
-    recipe = settings.known_stores[STORE]
+    # Before the base, which takes longer to load: corpora may be faulty.
+    behavior = make_behavior(settings.behavior)
+    items = settings.items.choose(behavior.items())
     used = settings.model_dump(mode="json", include={"base", "behavior", "items", "diffs"})
     out = out.expanduser()
     with stage(context.obj, out, used, free=("items",)) as reporter:
         base = load_study_base(settings.base, out)
-        store = make_store(base, recipe, out, reporter, processes)
+        store = train_diffs(
+            base, behavior, items, settings.diffs, out, reporter, processes=processes
+        )
     failed = sum(entry.kind == "failed" for entry in store.entries)
     context.obj.results.print(
         f"{out}: {len(store)} finetunes" + (f", {failed} of them failed" if failed else ""),

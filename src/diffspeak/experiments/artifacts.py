@@ -85,21 +85,6 @@ def load_study_base(config: BaseConfig, folder: Path) -> Base:
     return base
 
 
-def make_store(
-    base: Base, config: StoreConfig, folder: Path, reporter: Reporter, processes: int | None = None
-) -> Store:
-    """Train the finetunes of a store's recipe; those that are there already are kept.
-
-    Raises:
-        UsageError: No finetunes are left to make.
-        MismatchError: The folder holds other finetunes.
-    """
-    assert config.behavior is not None
-    behavior = make_behavior(config.behavior)
-    items = config.items.choose(behavior.items())
-    return train_diffs(base, behavior, items, config.diffs, folder, reporter, processes=processes)
-
-
 class Artifacts:
     """Makes or opens what a config names.
 
@@ -147,20 +132,25 @@ class Artifacts:
         """A store with all its finetunes."""
         if name not in self._stores:
             wanted = self.config.known_stores[name]
-            if wanted.path:
-                self._stores[name] = open_store(wanted.path)
-            else:
-                own = name not in self.config.stores
-                place = (STORE,) if own else ("stores", name)
-                self.reporter.say(f"store {name}")
-                self._stores[name] = make_store(
-                    self.base,
-                    wanted,
-                    inside(self.folder, *place),
-                    self.reporter,
-                    processes=None if wanted.diffs.parameters == "lora" else 1,
-                )
+            self._stores[name] = (
+                open_store(wanted.path) if wanted.path else self._made_store(name, wanted)
+            )
         return self._stores[name]
+
+    def _made_store(self, name: str, wanted: StoreConfig) -> Store:
+        self.reporter.say(f"store {name}")
+        own = name not in self.config.stores
+        place = inside(self.folder, *((STORE,) if own else ("stores", name)))
+        behavior = self.behavior(name)
+        return train_diffs(
+            self.base,
+            behavior,
+            wanted.items.choose(behavior.items()),
+            wanted.diffs,
+            place,
+            self.reporter,
+            processes=None if wanted.diffs.parameters == "lora" else 1,
+        )
 
     def behavior(self, name: str) -> Behavior:
         """What a store's finetunes are taught.
