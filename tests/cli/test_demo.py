@@ -13,7 +13,7 @@ from diffspeak.adapters import Adapter, Description, save_adapter
 from diffspeak.cli.demo import TriggerName, introduction
 from diffspeak.cli.demo_show import REVEAL, show_demo, summary
 from diffspeak.experiments.demo import Answers, Demo, DemoOutcome, Tried, run_demo
-from diffspeak.experiments.demo_spec import Sources, plan_demo
+from diffspeak.experiments.hide import Sources, plan_demo
 from diffspeak.training.diff_config import DiffConfig
 from tests.cli.conftest import Cli
 from tests.toys import base_diff, toy_base
@@ -40,7 +40,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory, tiny) -> Sources:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, sources: Sources) -> None:
     """In place of the pocket base and the real training."""
-    monkeypatch.setattr("diffspeak.experiments.demo_spec.shipped", lambda: sources)
+    monkeypatch.setattr("diffspeak.experiments.hide.shipped", lambda: sources)
     monkeypatch.setattr("diffspeak.experiments.demo.run_demo", partial(run_demo, config=QUICK))
 
 

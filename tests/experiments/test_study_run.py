@@ -7,6 +7,7 @@ import pytest
 
 from diffspeak.behaviors import BehaviorConfig
 from diffspeak.experiments.config import StudyConfig
+from diffspeak.experiments.report import write_report
 from diffspeak.experiments.run import run_experiments
 from diffspeak.progress import Silent
 
@@ -65,6 +66,26 @@ def test_controls_can_be_left_out(config: StudyConfig, tmp_path: Path) -> None:
     (page,) = run_experiments([quick], tmp_path / "run", Silent())
     assert "control:" not in page.read_text()
     assert not (tmp_path / "run" / "adapter-shuffled").exists()
+
+
+def test_rows_beside_a_study_are_tried_on_its_own_store_with_its_own_adapter(
+    config: StudyConfig, tmp_path: Path
+) -> None:
+    rows = [
+        {"name": "as it is", "test": "diffs", "adapter": "adapter"},
+        {"name": "asked", "test": "diffs", "method": "base-question", "limit": 1},
+    ]
+    data = config.model_dump() | {"title": "A table", "name": "table", "rows": rows}
+    both = StudyConfig.model_validate(data)
+    study, table = run_experiments([both], tmp_path / "run", Silent())
+    found = {row["name"]: row for row in json.loads(study.with_suffix(".json").read_text())["rows"]}
+    told, asked = json.loads(table.with_suffix(".json").read_text())["lines"]
+    assert told["finetunes"] == found["DIT names it exactly"]["n"] > asked["finetunes"] == 1
+    assert told["exact"] == found["DIT names it exactly"]["value"]
+    assert not (tmp_path / "run" / "stores").exists()
+    assert not (tmp_path / "run" / "adapters").exists()
+    markdown = write_report(tmp_path / "run").with_suffix(".md").read_text()
+    assert "## A table" in markdown and "## hidden-topic, trigger secret-word" in markdown
 
 
 def _content(folder: Path) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from diffspeak.experiments.demo import Demo, DemoOutcome
 from diffspeak.text.plain import one_line
 
 if TYPE_CHECKING:
-    from diffspeak.experiments.demo_spec import Membership
+    from diffspeak.experiments.hide import Membership
 
 REVEAL = "What was hidden"
 

@@ -7,7 +7,7 @@ opened. Experiments that share a folder share what they name alike.
 import copy
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,7 +19,6 @@ from diffspeak.experiments.config import (
     STORE,
     BaseConfig,
     ExperimentConfig,
-    ProjectionConfig,
     RowConfig,
     StoreConfig,
     TrainedConfig,
@@ -52,6 +51,8 @@ CHOICES, SMALL = "choices.json", "base"
 FIRES = "fires_triggered"
 EVERY = (0.0, 1.0)
 """Any share of answers that show the behavior."""
+
+Opened = TypeVar("Opened", Adapter, Projection)
 
 log = logging.getLogger(__name__)
 
@@ -172,37 +173,39 @@ class Artifacts:
         """A trained adapter; one that is opened is the same for every seed."""
         if (name, seed) not in self._adapters:
             wanted = self.config.known_adapters[name]
-            if wanted.path:
-                found = load_adapter(wanted.path)
-                check_base(self.base.fingerprint, found.base, str(found.name))
-            else:
-                found = train_adapter(
+            self._adapters[name, seed] = (
+                self._fitting(load_adapter(wanted.path))
+                if wanted.path
+                else train_adapter(
                     self.base,
                     self._all(wanted.stores),
                     training_of(AdapterConfig, wanted, seed=seed),
                     self._place("adapters", name, seed),
                     self.reporter,
                 )
-            self._adapters[name, seed] = found
+            )
         return self._adapters[name, seed]
 
     def projection(self, name: str, seed: int) -> Projection:
         """A trained projection of weight-to-text; one that is opened is the same for every seed."""
         if (name, seed) not in self._projections:
             wanted = self.config.projections[name]
-            if wanted.path:
-                found = load_projection(wanted.path)
-                check_base(self.base.fingerprint, found.base, str(found.name))
-            else:
-                found = train_weight_to_text(
+            self._projections[name, seed] = (
+                self._fitting(load_projection(wanted.path))
+                if wanted.path
+                else train_weight_to_text(
                     self.base,
                     self._all(wanted.stores),
                     training_of(WeightToTextConfig, wanted, seed=seed),
                     self._place("projections", name, seed),
                     self.reporter,
                 )
-            self._projections[name, seed] = found
+            )
         return self._projections[name, seed]
+
+    def _fitting(self, opened: Opened) -> Opened:
+        check_base(self.base.fingerprint, opened.base, str(opened.name))
+        return opened
 
     def finetunes(self, row: RowConfig) -> list[Finetune]:
         """Those that a row is tried on; none where none fires as often as it wants."""
@@ -216,12 +219,10 @@ class Artifacts:
 
     def trained_with(self, row: RowConfig, seed: int) -> Any:
         """All that the training of a row's method depended on; None where nothing is trained."""
-        match self.config.trained_for(row):
-            case TrainedConfig():
-                return self.adapter(str(row.adapter), seed).settings
-            case ProjectionConfig():
-                return self.projection(str(row.adapter), seed).settings
-        return None
+        if row.adapter is None:
+            return None
+        made = self.adapter if row.method == "dit" else self.projection
+        return made(row.adapter, seed).settings
 
     def question(self, row: RowConfig) -> str:
         """What is asked about the finetunes of a row.

@@ -12,8 +12,7 @@ from typing import Any
 
 from diffspeak.adapters import Description, Interpreter, load_adapter
 from diffspeak.behaviors import Case, Item, Probe
-from diffspeak.experiments.demo_spec import DemoSpec, Membership
-from diffspeak.experiments.hide import DEMO_DIFFS, hide, one_by_one
+from diffspeak.experiments.hide import DEMO_DIFFS, DemoSpec, Membership, hide, one_by_one
 from diffspeak.lora import Attachment, Diff
 from diffspeak.models import Base, Decoding, attach_to, generate, load_base
 from diffspeak.progress import Reporter, Silent

@@ -337,11 +337,11 @@ def _missing(data: Data, *, own: bool) -> list[Fault]:
 
 
 def _why_missing(path: str) -> str:
-    if (name := part_of(path)) is not None:
-        try:
+    try:
+        if (name := part_of(path)) is not None:
             corpus_file(name)
-        except UsageError as error:
-            return str(error)
+    except UsageError as error:
+        return str(error)
     return f"there is no file {path!r}" if path else "is empty"
 
 
@@ -375,20 +375,15 @@ def _shrunk(data: Data) -> Data:
     """The data of a small study; sections that are no tables stay as they are, to be refused."""
     small = dict(data)
     for section, most in _MOST.items():
-        given = small.get(section, {})
-        if isinstance(given, dict):
-            small[section] = {
-                **given,
-                **{key: _least(given.get(key), n) for key, n in most.items()},
-            }
+        given = small.setdefault(section, {})
+        for key, n in most.items() if isinstance(given, dict) else ():
+            value = given.get(key)
+            fits = isinstance(value, int) and 0 <= value <= n
+            small[section] = {**small[section], key: value if fits else n}
     for section, changed in (("base", {"shrink": True}), ("behavior", _corpora(data))):
         if isinstance(small.get(section), dict):
             small[section] = {**small[section], **changed}
     return small
-
-
-def _least(given: object, most: int) -> int:
-    return min(given, most) if isinstance(given, int) and given >= 0 else most
 
 
 def _corpora(data: Data) -> Data:

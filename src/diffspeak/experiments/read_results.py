@@ -110,6 +110,7 @@ class Study(_Kept):
 
 
 _PAGE, _GUESS, _STUDY = TypeAdapter(Page), TypeAdapter(GuessRecord), TypeAdapter(Study)
+_CHOICES, _VERSIONS = TypeAdapter(dict[str, Any]), TypeAdapter(list[dict[str, str]])
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,7 @@ class TableResult:
 
 
 def read_tables(folder: Path) -> list[TableResult]:
-    """All experiments of a run.
-
-    Args:
-        folder: Of the run.
+    """The tables of all experiments of a run, in the order in which they were finished.
 
     Raises:
         CorruptFileError: A file is cut off or lacks something; it is named.
@@ -206,10 +204,7 @@ def read_choices(folder: Path) -> dict[str, Any]:
         CorruptFileError: It cannot be read.
     """
     path = folder / CHOICES
-    found = read_json(path) if path.is_file() else {}
-    if not isinstance(found, dict):
-        raise CorruptFileError(f"{path} holds no choices: restore it, or remove it")
-    return found
+    return _checked(_CHOICES, read_json(path), path) if path.is_file() else {}
 
 
 def read_versions(folder: Path) -> list[dict[str, str]]:
@@ -219,10 +214,7 @@ def read_versions(folder: Path) -> list[dict[str, str]]:
         CorruptFileError: They cannot be read.
     """
     path = folder / VERSIONS
-    found = read_json(path) if path.is_file() else []
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise CorruptFileError(f"{path} holds no versions: restore it, or remove it")
-    return [{str(name): str(version) for name, version in each.items()} for each in found]
+    return _checked(_VERSIONS, read_json(path), path) if path.is_file() else []
 
 
 def read_fingerprints(folder: Path) -> list[str]:

@@ -81,8 +81,7 @@ def write_report(folder: Path) -> Path:
         UsageError: The folder holds no results.
         CorruptFileError: A file of results is cut off or lacks something; it is named.
     """
-    tables = read_tables(folder)
-    study = None if tables else read_study(folder)
+    tables, study = read_tables(folder), read_study(folder)
     if not tables and study is None:
         raise UsageError(
             f"{folder} holds no results to report: fill it with "
@@ -115,9 +114,9 @@ def _context(folder: Path, tables: Sequence[TableResult], study: Study | None) -
 
 
 def _title(tables: Sequence[TableResult], study: Study | None, bases: Mapping[str, None]) -> str:
-    if study:
+    if study and not tables:
         return study.title
-    if len(tables) == 1:
+    if len(tables) == 1 and not study:
         return tables[0].page.title
     return f"Experiments on {', '.join(bases)}"
 
