@@ -354,6 +354,9 @@ def test_a_study_can_have_rows_on_its_own_store(toml):
     row = "[[rows]]\nname = 'DIT'\ntest = 'diffs'\nadapter = 'adapter'\n"
     (config,) = load_experiments(toml(text + row))
     assert config.name == "study" and config.trained_for(config.rows[0]).stores == ("diffs",)
+    path = toml(text + row + "[stores.diffs]\npath = '.'\n")
+    with pytest.raises(UsageError, match="stores: 'diffs' is what the study's own is called"):
+        load_experiments(path)
     (config,) = load_experiments(toml(WHOLE))
     assert not config.rows and config.bound().keys() == {
         "base",

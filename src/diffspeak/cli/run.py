@@ -44,7 +44,8 @@ def run(
 
     experiments = load_experiments(config, sets or (), shrink=shrink)
     out = out.expanduser()
-    with stage(context.obj, out, experiments[0].bound()) as reporter:
+    bound = {name: part for one in experiments for name, part in one.bound().items()}
+    with stage(context.obj, out, bound) as reporter:
         pages = run_experiments(experiments, out, reporter)
         if any(experiment.rows for experiment in experiments):
             pages.append(write_report(out))

@@ -1,7 +1,4 @@
-"""What surrounds every stage: a run's folder with config, metrics and loss plot, and its reporter.
-
-Takes a folder and the resolved config, gives a reporter. Knows nothing of what the stage does.
-"""
+"""What surrounds every stage: the run's folder with config, metrics, loss plot; its reporter."""
 
 import os
 import re

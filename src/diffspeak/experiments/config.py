@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -45,6 +46,9 @@ STORE, ADAPTER = "diffs", "adapter"
 as folders of the run."""
 
 Stage = TypeVar("Stage", bound=BaseModel)
+
+_DIFFS = partial(DiffConfig.model_validate, {})
+_ADAPTER = partial(AdapterConfig.model_validate, {})
 
 log = logging.getLogger(__name__)
 
@@ -190,10 +194,7 @@ class StoreConfig(_RecipeOrPath, _Section):
     items: ItemsConfig = Field(
         default_factory=ItemsConfig, description="how many finetunes of each split are made"
     )
-    diffs: DiffConfig = Field(
-        default_factory=lambda: DiffConfig.model_validate({}),
-        description="how finetunes are trained",
-    )
+    diffs: DiffConfig = Field(default_factory=_DIFFS, description="how finetunes are trained")
 
 
 class TrainedConfig(_RecipeOrPath, AdapterConfig):
@@ -281,13 +282,9 @@ class ExperimentConfig(_Section):
         default_factory=ItemsConfig,
         description="how many finetunes of each split are made; all where none is given",
     )
-    diffs: DiffConfig = Field(
-        default_factory=lambda: DiffConfig.model_validate({}),
-        description="how finetunes are trained",
-    )
+    diffs: DiffConfig = Field(default_factory=_DIFFS, description="how finetunes are trained")
     adapter: AdapterConfig = Field(
-        default_factory=lambda: AdapterConfig.model_validate({}),
-        description="how the adapter is trained",
+        default_factory=_ADAPTER, description="how the adapter is trained"
     )
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="how it is scored")
     name: str = Field(
@@ -339,7 +336,7 @@ class ExperimentConfig(_Section):
 
     @model_validator(mode="after")
     def _names_are_good(self) -> "ExperimentConfig":
-        faults = [f"{table}: {name!r} {fault}" for table, name, fault in self._bad_names()]
+        faults = self._bad_names()
         faults += [
             f"{place} names the store '{name}', which is none of {', '.join(self.known_stores)}"
             for place, name in self._stores_named()
@@ -352,17 +349,22 @@ class ExperimentConfig(_Section):
             raise ValueError("; ".join(faults))
         return self
 
-    def _bad_names(self) -> list[tuple[str, str, str]]:
-        """Names that could not be folders in a run: where each stands, and why."""
-        tables = ("stores", "adapters", "projections")
-        named = [(table, name) for table in tables for name in getattr(self, table)]
-        return [(table, name, why) for table, name in named if (why := fault_of(name))]
+    def _bad_names(self) -> list[str]:
+        """Names that could not be folders in a run, or that the config's own things have."""
+        own = {"stores": STORE, "adapters": ADAPTER} if self.behavior else {}
+        taken = "is what the study's own is called: give another name"
+        return [
+            f"{table}: {name!r} {why}"
+            for table in ("stores", "adapters", "projections")
+            for name in getattr(self, table)
+            if (why := taken if name == own.get(table) else fault_of(name))
+        ]
 
     def _stores_named(self) -> list[tuple[str, str]]:
-        named = [(f"row '{row.name}'", row.test) for row in self.rows]
-        named += [(f"row '{row.name}'", row.reference) for row in self.rows if row.reference]
+        named: list[tuple[str, str]] = []
         for row in self.rows:
             trained = self.trained_for(row)
+            named += [(f"row '{row.name}'", name) for name in (row.test, row.reference) if name]
             named += [(f"'{row.adapter}'", name) for name in (trained.stores if trained else ())]
         return named
 

@@ -1,7 +1,4 @@
-"""Every fault of a config at once, in words, with what was probably meant.
-
-Takes a pydantic class and data, gives the checked object or its faults. Knows nothing of studies.
-"""
+"""Every fault of a config at once, in words, with what was probably meant."""
 
 import copy
 import re

@@ -1,8 +1,4 @@
-"""The demo: finetunes with hidden topics, made, tried and described; who was right.
-
-Takes a plan of what to hide, gives plain data: what base, finetune and adapter said. Everything is
-made anew in memory; nothing is kept. Knows nothing of terminals.
-"""
+"""The demo: finetunes with hidden topics, made in memory, tried and described; who was right."""
 
 import time
 from collections.abc import Iterator, Sequence
