@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from diffspeak.behaviors.config import BEHAVIORS, BehaviorConfig
 from diffspeak.errors import UsageError
 from diffspeak.experiments.config import ExperimentConfig, StudyConfig
-from diffspeak.experiments.config_errors import Fault, model_in, validated
+from diffspeak.experiments.config_errors import ConfigFault, model_in, validated
 from diffspeak.models.pocket import NAME, corpus_file, part_of
 
 Config = TypeVar("Config", bound=ExperimentConfig)
@@ -74,7 +74,7 @@ def load_config(
     data = _shrunk(data) if shrink else data
     if ROWS in data:
         data = {"name": path.stem, **data}
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     changes: Data = {}
     for text in sets:
         change, fault = setting(text)
@@ -192,7 +192,7 @@ def _only_used(data: Data) -> Data:
     }
 
 
-def report(path: Path, faults: Sequence[Fault]) -> str:
+def report(path: Path, faults: Sequence[ConfigFault]) -> str:
     """All faults of a config, a line each."""
     lines = [": ".join(filter(None, fault)) for fault in faults]
     if len(lines) == 1:
@@ -222,12 +222,14 @@ def _where(message: str, text: str) -> str:
     return message.replace("at end of document", end)
 
 
-def setting(text: str) -> tuple[Data, list[Fault]]:
+def setting(text: str) -> tuple[Data, list[ConfigFault]]:
     """A setting as nested data, or what is wrong with it."""
     name, equals, value = text.partition("=")
     keys = name.strip().split(".")
     if not equals or len(keys) < 2 or not all(keys):
-        return {}, [Fault(f"--set {text}", "expected section.key=value, such as diffs.rank=2")]
+        return {}, [
+            ConfigFault(f"--set {text}", "expected section.key=value, such as diffs.rank=2")
+        ]
     nested: Data = {keys[-1]: _value(value.strip())}
     for key in reversed(keys[:-1]):
         nested = {key: nested}
@@ -317,7 +319,7 @@ def _path_keys() -> list[str]:
     return [name for name, field in fields if Path in get_args(field.annotation)]
 
 
-def _missing(data: Data, *, own: bool) -> list[Fault]:
+def _missing(data: Data, *, own: bool) -> list[ConfigFault]:
     """Corpora and stores that are not there; `own`: those of the config's own store, too."""
     sections = [("", data)] if own else []
     sections += [(f"stores.{name}.", made) for name, made in _tables(data, "stores").items()]
@@ -326,13 +328,13 @@ def _missing(data: Data, *, own: bool) -> list[Fault]:
         behavior = section.get("behavior")
         given = behavior if isinstance(behavior, dict) else {}
         faults += [
-            Fault(f"{place}behavior.{key}", _why_missing(given[key]))
+            ConfigFault(f"{place}behavior.{key}", _why_missing(given[key]))
             for key in _path_keys()
             if isinstance(given.get(key), str) and not Path(given[key]).is_file()
         ]
         path = section.get("path") if place else None
         if isinstance(path, str) and "://" not in path and not Path(path).exists():
-            faults.append(Fault(f"{place}path", f"there is no store {path!r}"))
+            faults.append(ConfigFault(f"{place}path", f"there is no store {path!r}"))
     return faults
 
 

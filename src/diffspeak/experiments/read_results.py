@@ -35,7 +35,7 @@ class _Kept(BaseModel):
 Kept = TypeVar("Kept")
 
 
-class Line(_Kept):
+class TableLine(_Kept):
     """A line of a table, as `results.line_of` makes it; None where there was nothing to tell."""
 
     name: str
@@ -53,7 +53,7 @@ class Line(_Kept):
     paper: str | None
 
     @model_validator(mode="after")
-    def _score_has_interval(self) -> "Line":
+    def _score_has_interval(self) -> "TableLine":
         if len({value is None for value in (self.mean, self.low, self.high)}) > 1:
             raise ValueError("a mean score has an interval")
         return self
@@ -71,7 +71,7 @@ class RowSettings(_Kept):
     paper: str | None
 
 
-class Settings(_Kept):
+class TableSettings(_Kept):
     """The config of an experiment, as far as a report tells of it."""
 
     axis: str
@@ -81,15 +81,15 @@ class Settings(_Kept):
     projections: dict[str, dict[str, Any]]
 
 
-class Page(_Kept):
+class TablePage(_Kept):
     """A whole `table.json`."""
 
     title: str
     about: str
     base: str
     judge: str
-    lines: tuple[Line, ...] = Field(min_length=1)
-    config: Settings
+    lines: tuple[TableLine, ...] = Field(min_length=1)
+    config: TableSettings
 
 
 class StudyRow(_Kept):
@@ -109,7 +109,7 @@ class Study(_Kept):
     about: dict[str, str | tuple[str, ...]]
 
 
-_PAGE, _GUESS, _STUDY = TypeAdapter(Page), TypeAdapter(GuessRecord), TypeAdapter(Study)
+_PAGE, _GUESS, _STUDY = TypeAdapter(TablePage), TypeAdapter(GuessRecord), TypeAdapter(Study)
 _CHOICES, _VERSIONS = TypeAdapter(dict[str, Any]), TypeAdapter(list[dict[str, str]])
 
 
@@ -126,13 +126,13 @@ class TableResult:
     """
 
     name: str
-    page: Page
+    page: TablePage
     lines: tuple[dict[str, Any], ...]
     guesses: tuple[GuessRecord, ...]
     figure: bytes | None
 
     @property
-    def main(self) -> Line:
+    def main(self) -> TableLine:
         """The line that stands first, of those that have a score if any has."""
         scored = [line for line in self.page.lines if line.mean is not None]
         return (scored or self.page.lines)[0]
