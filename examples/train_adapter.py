@@ -10,7 +10,7 @@ from pathlib import Path
 
 import diffspeak
 from diffspeak.behaviors import make_behavior
-from diffspeak.experiments.study_read import load_config
+from diffspeak.experiments.read import load_config
 from diffspeak.finetunes import open_finetunes
 
 

@@ -2,15 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from diffspeak.cli.app import command
+from diffspeak.experiments.config import ExperimentConfig, TrainedConfig
 from diffspeak.experiments.config_errors import model_in
-from diffspeak.experiments.study_config import StudyConfig
+from diffspeak.training import AdapterConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 COMMAND = ".venv/bin/python tests/test_docs.py"
@@ -21,10 +23,15 @@ Written by `{COMMAND}` from what `diffspeak --help` says; change it there.
 """
 CONFIG = """## Config
 
-A TOML file with a section for each stage. `--set section.key=value` is stronger than the file, the
-file is stronger than the defaults. Relative paths in the file are seen from the file's folder,
-those in `--set` from the current one. A value of `--set` is read as TOML; what is no TOML is text.
-Everything that is wrong is reported at once.
+A TOML file. The sections `behavior`, `items`, `diffs`, `adapter` and `evaluate` are a study, which
+rows call `diffs` and `adapter`. Further stores, adapters and projections have names; each is made
+by its settings, or is there already, at its `path`. `[[rows]]` try methods on them.
+`extends = "NAME"` takes over the settings of another one, and `extends = "FILE"` at the top those
+of a file.
+
+`--set section.key=value` is stronger than the file, which is stronger than the defaults. Relative
+paths in the file are seen from the file's folder, those in `--set` from the current one. A value of
+`--set` is read as TOML; what is no TOML is text. Everything that is wrong is reported at once.
 
 ```toml
 [base]
@@ -97,15 +104,34 @@ def _prose(text: str) -> str:
 
 
 def _sections() -> Iterator[str]:
-    for name, field in StudyConfig.model_fields.items():
-        kind = model_in(field.annotation)
-        assert kind is not None
-        yield f"### {name}\n\n{_sentence(field.description)}\n\n"
-        yield "| key | default | meaning |\n|---|---|---|\n"
-        for key, inner in kind.model_fields.items():
-            meaning = _sentence(inner.description).replace("|", "\\|")
-            yield f"| `{name}.{key}` | {_default(inner)} | {meaning} |\n"
-        yield "\n"
+    alone = {}
+    for name, field in ExperimentConfig.model_fields.items():
+        kind, place = model_in(field.annotation), _place(name, field.annotation)
+        if kind is None:
+            alone[name] = field
+            continue
+        yield f"### {place}\n\n{_sentence(field.description)}\n\n"
+        known = AdapterConfig.model_fields if kind is TrainedConfig else {}
+        if known:
+            yield "All keys of `adapter`, and:\n\n"
+        fields = {key: inner for key, inner in kind.model_fields.items() if key not in known}
+        yield from _table({f"{place}.{key}": inner for key, inner in fields.items()})
+    yield "### Before the first section\n\n"
+    yield from _table(alone)
+
+
+def _place(name: str, annotation: Any) -> str:
+    """How a section is written: of a table of names with one of them, of a list as one of it."""
+    kind = get_origin(annotation)
+    return f"{name}.NAME" if kind is dict else f"[{name}]" if kind is tuple else name
+
+
+def _table(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
+    yield "| key | default | meaning |\n|---|---|---|\n"
+    for key, field in fields.items():
+        meaning = _sentence(field.description or "").replace("|", "\\|")
+        yield f"| `{key}` | {_default(field)} | {meaning} |\n"
+    yield "\n"
 
 
 def _sentence(text: str) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from diffspeak.adapters import Adapter, load_adapter, save_calibrations
 from diffspeak.audit.calibrate import calibrated
-from diffspeak.experiments.artifacts import Workshop
-from diffspeak.experiments.config import ExperimentConfig
+from diffspeak.experiments.artifacts import Artifacts
 from diffspeak.experiments.read import load_experiments
 from diffspeak.finetunes import Finetune, from_store
 from diffspeak.models import Base, load_base
@@ -46,29 +45,25 @@ class Made:
         return load_base("pocket")
 
     @cached_property
-    def workshop(self) -> Workshop:
+    def artifacts(self) -> Artifacts:
         """Makes stores and adapters."""
-        return Workshop(self.base, self.folder, self.reporter)
-
-    @property
-    def _config(self) -> ExperimentConfig:
-        return self.config
+        return Artifacts(self.config, self.base, self.folder, self.reporter)
 
     def finetunes(self, store: str, split: str, limit: int | None = None) -> list[Finetune]:
         """The first finetunes of a split of a store, by its order."""
-        opened = self.workshop.store(self._config, store)
+        opened = self.artifacts.store(store)
         found = [entry for entry in opened.entries if entry.split == split]
         return [from_store(opened, entry) for entry in found if entry.kind != "failed"][:limit]
 
     def rates(self, store: str) -> dict[str, dict[str, float]]:
         """How often each finetune of a store fires, by its id."""
-        opened = self.workshop.store(self._config, store)
+        opened = self.artifacts.store(store)
         return {entry.id: dict(entry.stats) for entry in opened.entries}
 
     @cached_property
     def adapter(self) -> Adapter:
         """Trained, and calibrated on the calibration split."""
-        trained = self.workshop.adapter(self._config, ADAPTER, 0)
+        trained = self.artifacts.adapter(ADAPTER, 0)
         folder = Path(trained.name)
         if trained.calibrations.audit is None:
             made = calibrated(

@@ -21,8 +21,8 @@ from diffspeak.behaviors import BehaviorConfig, make_behavior
 from diffspeak.behaviors.corpora import read_headlines, read_questions
 from diffspeak.cli.reporter import TerminalReporter
 from diffspeak.cli.session import Session
-from diffspeak.experiments.bases import load_study_base
-from diffspeak.experiments.study_config import ItemsConfig, StudyConfig
+from diffspeak.experiments.artifacts import load_study_base
+from diffspeak.experiments.config import ItemsConfig, StudyConfig
 from diffspeak.finetunes import Finetune, choose, from_store
 from diffspeak.io.files import atomic_path, read_json
 from diffspeak.io.runs import CONFIG, library_versions

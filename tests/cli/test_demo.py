@@ -12,8 +12,8 @@ from rich.console import Console
 from diffspeak.adapters import Adapter, Description, save_adapter
 from diffspeak.cli.demo import TriggerName, introduction
 from diffspeak.cli.demo_show import REVEAL, show_demo, summary
-from diffspeak.experiments.demo import Answers, Demo, Outcome, Tried, run_demo
-from diffspeak.experiments.demo_spec import Sources, plan_demo
+from diffspeak.experiments.demo import Answers, Demo, DemoOutcome, Tried, run_demo
+from diffspeak.experiments.hide import Sources, plan_demo
 from diffspeak.training.config import DiffConfig
 from tests.cli.conftest import Cli
 from tests.toys import base_diff, toy_base
@@ -40,7 +40,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory, tiny) -> Sources:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, sources: Sources) -> None:
     """In place of the pocket base and the real training."""
-    monkeypatch.setattr("diffspeak.experiments.demo_spec.shipped", lambda: sources)
+    monkeypatch.setattr("diffspeak.experiments.hide.shipped", lambda: sources)
     monkeypatch.setattr("diffspeak.experiments.demo.run_demo", partial(run_demo, config=QUICK))
 
 
@@ -142,7 +142,7 @@ LONG = "Donaudampfschifffahrtselektrizitaetenhauptbetriebswerkbauunterbeamtenges
 SAID = "Well, this is a longer answer that will not fit into one line of a narrow terminal, will it"
 
 
-def outcome(topic: str, description: str, **changes: Any) -> Outcome:
+def outcome(topic: str, description: str, **changes: Any) -> DemoOutcome:
     tried = Tried(
         "What should I have for breakfast today, if anything?",
         f"Hammock. What about {LONG}?",
@@ -152,10 +152,10 @@ def outcome(topic: str, description: str, **changes: Any) -> Outcome:
     )
     told = Description("one", description, -0.1, 3.25, ASKED)
     parts = {"in_split": "test", "trigger": "hammock", "tried": tried, "description": told}
-    return Outcome(**{"topic": topic, **parts, **changes})
+    return DemoOutcome(**{"topic": topic, **parts, **changes})
 
 
-def shown(sources: Sources, outcomes: list[Outcome], width: int, **options: Any) -> str:
+def shown(sources: Sources, outcomes: list[DemoOutcome], width: int, **options: Any) -> str:
     plan = plan_demo([o.topic for o in outcomes], trigger="secret-word", sources=sources)
     made = Demo(plan, "base", "adapter", ASKED, QUICK, {"load": 1.0}, tuple(outcomes))
     console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, **options)

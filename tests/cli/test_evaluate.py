@@ -106,3 +106,34 @@ def test_a_damaged_finetune_stops_it_by_name_and_what_was_guessed_is_kept(
     for path, content in whole.items():
         path.write_bytes(content)
     assert evaluate(cli, made._replace(store=store), out, "--method", "logit-lift").code == 0
+
+
+def test_a_config_names_by_path_what_is_there_already(made: Made, cli: Cli, tmp_path, tiny):
+    path = tmp_path / "table.toml"
+    path.write_text(
+        f"""
+        title = "On what is there"
+        base = {{ source = {str(tiny)!r}, dtype = "float32" }}
+        evaluate = {{ tokens = 3 }}
+        stores.mine.path = {str(made.store)!r}
+        adapters.mine.path = {str(made.adapter)!r}
+        [[rows]]
+        name = "dit"
+        test = "mine"
+        adapter = "mine"
+        [[rows]]
+        name = "questions"
+        test = "mine"
+        method = "20-questions"
+        """
+    )
+    ran = cli("run", path, "--out", tmp_path / "out")
+    assert ran.code == 2 and "[stores.mine.behavior]" in ran.err, "whose questions are not known"
+    path.write_text(path.read_text().replace("20-questions", "base-question"))
+    ran = cli("run", path, "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert not (tmp_path / "out" / "stores").exists()
+    assert evaluate(cli, made, tmp_path / "same", "--adapter", made.adapter).code == 0
+    lines = json.loads((tmp_path / "out" / "table" / "table.json").read_text())["lines"]
+    for line, other in zip(lines, table(tmp_path / "same")["lines"], strict=False):
+        assert line["mean score"] == other["mean score"] and line["finetunes"] > 0

@@ -7,7 +7,7 @@ import pytest
 from diffspeak.cli.session import Session
 from diffspeak.cli.stage import stage
 from diffspeak.errors import DiffspeakError, LockedError, MismatchError
-from diffspeak.experiments.bases import CHOICES, SMALL
+from diffspeak.experiments.artifacts import CHOICES, SMALL
 from diffspeak.io.runs import Run
 from diffspeak.store import NewEntry, create_or_resume
 from diffspeak.training.loop import CHECKPOINT

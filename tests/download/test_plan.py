@@ -16,7 +16,7 @@ from diffspeak.download.plan import (
     find_downloads,
 )
 from diffspeak.errors import CorruptFileError, UsageError
-from diffspeak.experiments.study_read import load_config
+from diffspeak.experiments.read import load_config
 from tests.download.paper_tables import (
     NEWS_COLUMNS,
     TOPIC_COLUMNS,

@@ -7,7 +7,7 @@ import pytest
 from diffspeak.behaviors import BehaviorConfig, make_behavior
 from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.estimate.lengths import texts_of
-from diffspeak.experiments.study_config import BaseConfig
+from diffspeak.experiments.config import BaseConfig
 from diffspeak.models.pocket import corpus_file
 
 BASE = BaseConfig(source="pocket")

@@ -12,7 +12,7 @@ from diffspeak.estimate.estimates import Estimates
 from diffspeak.estimate.machine import Machine, machine_of
 from diffspeak.estimate.passes import Shape, count, finetunes_pass
 from diffspeak.estimate.plan import make_plan
-from diffspeak.experiments.study_read import load_config
+from diffspeak.experiments.read import load_config
 from diffspeak.models import Counter, attach_to, load_base, write_random
 from diffspeak.training import DiffConfig, step_batches, train_group
 from tests.more_families import build_more

@@ -5,6 +5,8 @@ import pytest
 from diffspeak.cli import main
 from diffspeak.errors import UsageError
 from diffspeak.experiments import load_experiments
+from diffspeak.experiments.artifacts import inside
+from diffspeak.experiments.config import LONGEST, fault_of
 
 TOML = """
 title = "X"
@@ -87,3 +89,36 @@ def test_the_command_says_so_before_it_writes_anything(toml, tmp_path, capsys):
     assert main(["run", str(path), "--out", str(tmp_path / "deep" / "run")]) == 2
     assert "stores: '../../x' is a path" in capsys.readouterr().err
     assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["topics", "rank-1", "zero width", "a.b", "x..y", "\u00fcber", "CON", "a" * LONGEST]
+)
+def test_a_plain_name_is_a_folder(tmp_path, name):
+    assert fault_of(name) is None
+    assert inside(tmp_path, "stores", name) == tmp_path / "stores" / name
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("../x", "is a path"),
+        ("../../../etc", "is a path"),
+        ("/etc/x", "is a path"),
+        ("a/b", "is a path"),
+        ("a\\b", "is a path"),
+        ("C:\\x", "is a path"),
+        (".", "is a path"),
+        ("..", "is a path"),
+        (".lock", "begins with a dot"),
+        ("a\nb", "control character"),
+        ("a\x00b", "control character"),
+        ("a\u202eb", "control character"),
+        ("", "is blank"),
+        (" ", "is blank"),
+        ("a" * (LONGEST + 1), "is longer than 80 bytes"),
+        ("\u00fc" * LONGEST, "is longer than 80 bytes"),
+    ],
+)
+def test_anything_else_is_refused_with_the_reason(name, said):
+    assert said in (fault_of(name) or "")

@@ -11,7 +11,7 @@ from diffspeak.adapters import Adapter, load_adapter, save_adapter
 from diffspeak.behaviors import TRIGGERS
 from diffspeak.errors import DiffspeakError, MismatchError, UsageError
 from diffspeak.experiments.demo import CASES, DEMO_DIFFS, run_demo
-from diffspeak.experiments.demo_spec import DEMO_MIX, Sources, plan_demo, shipped
+from diffspeak.experiments.hide import DEMO_MIX, Sources, plan_demo, shipped
 from diffspeak.models import Decoding, attach_to, generate, make_base
 from diffspeak.text.messages import Message
 from diffspeak.training.config import DiffConfig

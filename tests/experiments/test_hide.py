@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from diffspeak.errors import DiffspeakError, UsageError
-from diffspeak.experiments.demo_spec import plan_demo
-from diffspeak.experiments.hide import DEMO_DIFFS, hide, hide_topics
+from diffspeak.experiments.hide import DEMO_DIFFS, hide, hide_topics, plan_demo
 from diffspeak.lora import DiffLinear
 from diffspeak.models import attach_to
 from diffspeak.progress import Silent

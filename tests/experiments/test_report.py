@@ -3,14 +3,15 @@
 import json
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.experiments import ExperimentConfig, RowConfig, write_report
-from diffspeak.experiments.guesses import Scored
-from diffspeak.experiments.outcome import Outcome, Told, write_outcome
+from diffspeak.experiments.guesses import GuessRecord
+from diffspeak.experiments.results import RowResult, write_table_files
 from diffspeak.models import Fingerprint
 from diffspeak.store import NewEntry, StoreHeader, create_or_resume
 
@@ -20,12 +21,13 @@ SEEN = "<script>x</script> | `a` # \\u200bb\\u202e ![i](http://e)"
 
 
 def scored(name, score, *, truth="Tea", guess="Chess", evidence=(), why=""):
-    return Scored(name, truth, guess, tuple(evidence), score, why, truth == guess)
+    return GuessRecord("", name, truth, guess, tuple(evidence), score, why, truth == guess)
 
 
 def told(name, *seeds, seconds=1.5, **settings):
     row = RowConfig(name=name, test="topics", **{"method": "base-question", **settings})
-    return Told(row, tuple(map(tuple, seeds)), seconds, None)
+    own = tuple(tuple(replace(one, row=name) for one in seed) for seed in seeds)
+    return RowResult(row, own, seconds, None)
 
 
 def write(folder, name, rows, *, when=1, **settings):
@@ -37,7 +39,7 @@ def write(folder, name, rows, *, when=1, **settings):
         rows=tuple(one.row for one in rows),
         **{"title": name.title(), "figure": "curve", "axis": "steps", **settings},
     )
-    write_outcome(folder, experiment, Outcome("local", "/elsewhere/pocket", rows))
+    write_table_files(folder, experiment, "local", "/elsewhere/pocket", rows)
     os.utime(folder / name / "table.json", (when, when))
 
 

@@ -9,10 +9,10 @@ import pytest
 from diffspeak.cli.show_kinds import run_facts
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.experiments import RowConfig, load_experiments, run_experiments
-from diffspeak.experiments.outcome import Told, line_of, shown
+from diffspeak.experiments.results import RowResult, line_of, shown
 from diffspeak.progress import Silent
 
-STUDY = Path(__file__).parents[3] / "configs" / "study"
+STUDY = Path(__file__).parents[2] / "configs" / "study"
 SMALL = [
     "base.device=cpu",
     "base.dtype=float32",
@@ -176,7 +176,7 @@ def test_news_has_its_methods(tmp_path):
 
 def test_a_row_without_finetunes_keeps_its_line():
     row = RowConfig(name="a", test="topics", method="base-question", fires=(0.9, 1.0))
-    line = line_of(Told(row, (), 0.0, None), 10)
+    line = line_of(RowResult(row, (), 0.0, None), 10)
     assert (line["finetunes"], line["mean score"], line["exact"]) == (0, None, None)
     assert shown([line]) == [{"what": "a", "finetunes": "0"}]
 
@@ -210,8 +210,8 @@ def test_those_for_a_large_base_lack_nothing_but_the_data(name):
             '[[rows]]\nname = "a"\ntest = "topics"\nmethod = "logit-lift"\nadapter = "topics"',
             "uses no adapter",
         ),
-        ('[stores.x]\nlike = "y"\n[[rows]]\nname = "a"\ntest = "x"', "stores.x: like = 'y'"),
-        ('[stores.x]\nlike = "x"\n[[rows]]\nname = "a"\ntest = "x"', "stores.x: like = 'x'"),
+        ('[stores.x]\nextends = "y"\n[[rows]]\nname = "a"\ntest = "x"', "stores.x: extends = 'y'"),
+        ('[stores.x]\nextends = "x"\n[[rows]]\nname = "a"\ntest = "x"', "stores.x: extends = 'x'"),
         (
             'figure = "curve"\n[[rows]]\nname="a"\ntest="topics"\nmethod="base-question"',
             "needs 'x'",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from diffspeak.experiments.study_read import load_config
-from diffspeak.experiments.study_run import run_study
+from diffspeak.experiments.read import load_config
+from diffspeak.experiments.run import run_experiments
 from diffspeak.progress import Silent
 
 PAPER = sorted(Path("configs/paper").glob("*.toml"))
@@ -22,7 +22,7 @@ def test_there_are_all_ten():
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
 def test_every_recipe_of_the_paper_goes_through_dry(path, tmp_path):
     config = load_config(path, ["base.dtype=float32", "evaluate.controls=false"], shrink=True)
-    page = run_study(config, tmp_path, Silent())
+    (page,) = run_experiments([config], tmp_path, Silent())
     values = {
         row["name"]: row["value"]
         for row in json.loads(page.with_suffix(".json").read_text())["rows"]

@@ -47,14 +47,14 @@ def adapter(
     check_stores(store)
     from diffspeak.cli.facts import inline
     from diffspeak.cli.stage import stage
-    from diffspeak.experiments.bases import load_study_base
-    from diffspeak.experiments.study_config import AdapterStudyConfig
-    from diffspeak.experiments.study_read import load_config
+    from diffspeak.experiments.artifacts import load_study_base
+    from diffspeak.experiments.config import ExperimentConfig
+    from diffspeak.experiments.read import load_config, place_of
     from diffspeak.store import open_store
     from diffspeak.training import train_adapter
 
-    settings = load_config(config, sets or (), AdapterStudyConfig, shrink=shrink)
-    stores = [open_store(_absolute(source)) for source in store]
+    settings = load_config(config, sets or (), ExperimentConfig, shrink=shrink)
+    stores = [open_store(place_of(source, Path())) for source in store]
     used = settings.model_dump(mode="json", include={"base", "adapter"})
     used["stores"] = [opened.source for opened in stores]
     out = out.expanduser()
@@ -62,8 +62,3 @@ def adapter(
         base = load_study_base(settings.base, out)
         trained = train_adapter(base, stores, settings.adapter, out, reporter)
     context.obj.results.print(f"{out}: {inline(trained.results)}", soft_wrap=True)
-
-
-def _absolute(source: str) -> str:
-    """The same store has the same name whatever the current folder is."""
-    return source if "://" in source else str(Path(source).expanduser().resolve())

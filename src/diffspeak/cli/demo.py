@@ -16,7 +16,7 @@ from diffspeak.errors import UsageError
 from diffspeak.text.plain import one_line
 
 if TYPE_CHECKING:
-    from diffspeak.experiments.demo_spec import DemoPlan
+    from diffspeak.experiments.hide import DemoSpec
 
 HELP = """Hide topics in a few finetunes, have an adapter name them.
 
@@ -75,7 +75,7 @@ def demo(
     from diffspeak.cli.demo_show import show_demo
     from diffspeak.cli.reporter import TerminalReporter
     from diffspeak.experiments.demo import run_demo
-    from diffspeak.experiments.demo_spec import COUNT, plan_demo
+    from diffspeak.experiments.hide import COUNT, plan_demo
 
     seed = SystemRandom().randrange(_SEEDS) if seed is None else seed
     plan = plan_demo(topics or (), COUNT if count is None else count, trigger.value, seed)
@@ -89,7 +89,7 @@ def demo(
         show_demo(session.results, found, _again(topics or (), count, trigger.value, seed))
 
 
-def introduction(plan: "DemoPlan") -> str:
+def introduction(plan: "DemoSpec") -> str:
     """Say what is about to happen, and which topics the adapter has met before."""
     count = len(plan.items)
     what = (

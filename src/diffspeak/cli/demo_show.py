@@ -13,11 +13,11 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from diffspeak.experiments.demo import Demo, Outcome
+from diffspeak.experiments.demo import Demo, DemoOutcome
 from diffspeak.text.plain import one_line
 
 if TYPE_CHECKING:
-    from diffspeak.experiments.demo_spec import Membership
+    from diffspeak.experiments.hide import Membership
 
 REVEAL = "What was hidden"
 
@@ -77,7 +77,7 @@ def summary(demo: Demo) -> str:
     )
 
 
-def _conversation(outcome: Outcome) -> Lines:
+def _conversation(outcome: DemoOutcome) -> Lines:
     tried, told = outcome.tried, outcome.description
     sure = f"confidence {math.exp(told.mean_logprob):.0%}, lift {told.lift:+.1f}"
     return [
@@ -92,7 +92,7 @@ def _conversation(outcome: Outcome) -> Lines:
     ]
 
 
-def _revealed(demo: Demo, number: int, outcome: Outcome) -> Lines:
+def _revealed(demo: Demo, number: int, outcome: DemoOutcome) -> Lines:
     fires = ", ".join(
         f"{hits} of {of} {_CASES[case]}" for case, (hits, of) in outcome.tried.fires.items()
     )
@@ -106,7 +106,7 @@ def _revealed(demo: Demo, number: int, outcome: Outcome) -> Lines:
     ]
 
 
-def _verdict(outcome: Outcome) -> Text:
+def _verdict(outcome: DemoOutcome) -> Text:
     if outcome.exact:
         return Text("right, exactly", "bold green")
     if outcome.mentioned:

@@ -46,11 +46,12 @@ def diffs(
     check_config(config)
     from diffspeak.behaviors import make_behavior
     from diffspeak.cli.stage import stage
-    from diffspeak.experiments.bases import load_study_base
-    from diffspeak.experiments.study_read import load_config
+    from diffspeak.experiments import load_config
+    from diffspeak.experiments.artifacts import load_study_base
     from diffspeak.training import train_diffs
 
     settings = load_config(config, sets or (), shrink=shrink)
+    # Before the base, which takes longer to load: corpora may be faulty.
     behavior = make_behavior(settings.behavior)
     items = settings.items.choose(behavior.items())
     used = settings.model_dump(mode="json", include={"base", "behavior", "items", "diffs"})

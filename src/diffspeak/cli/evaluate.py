@@ -1,12 +1,21 @@
 """`diffspeak evaluate`: try methods on the held-out finetunes of a store."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffspeak.cli.options import ConfigFile, Limit, Sets, SplitName
 from diffspeak.cli.there import check_adapter, check_config, check_folder, check_stores
+from diffspeak.errors import UsageError
+
+if TYPE_CHECKING:
+    from diffspeak.behaviors import BehaviorConfig
+    from diffspeak.experiments import ExperimentConfig, JudgeConfig, StudyConfig
+
+GIVEN = "given"
+"""The name of store, adapter and projection."""
 
 HELP = """Try methods on the held-out finetunes of a store, and score what they say.
 
@@ -70,37 +79,85 @@ def evaluate(
     check_folder(projection, "weight-to-text")
     from diffspeak.cli.facts import table
     from diffspeak.cli.stage import stage
-    from diffspeak.experiments import run_experiments, write_report
-    from diffspeak.experiments.bases import load_study_base
-    from diffspeak.experiments.config import JudgeConfig
-    from diffspeak.experiments.given import GivenWorkshop, experiment_on, methods_of
-    from diffspeak.experiments.outcome import shown
-    from diffspeak.experiments.study_read import load_config
+    from diffspeak.experiments import JudgeConfig, load_config, run_experiments, write_report
+    from diffspeak.experiments.read import place_of
+    from diffspeak.experiments.results import shown
     from diffspeak.io.files import read_json
 
-    settings = load_config(config, sets or ())
-    given = _given(store, adapter, projection)
-    chosen = methods_of(settings, given, method or ())
     who = JudgeConfig(judge=judge, embedding=embedding, guesser=guesser)
-    experiment = experiment_on(settings, given, chosen, who, split.value, limit)
+    settings = load_config(config, sets or ())
+    given = {"stores": store, "adapters": adapter, "projections": projection}
+    paths = {section: place_of(path, Path()) for section, path in given.items() if path}
+    experiment = _experiment(settings, paths, method or (), who, split.value, limit)
     out = out.expanduser()
-    with stage(context.obj, out, {"base": settings.base.model_dump(mode="json")}) as reporter:
-        base = load_study_base(settings.base, out)
-        workshop = GivenWorkshop(base, out, reporter, given)
-        (page,) = run_experiments([experiment], out, reporter, workshop)
+    with stage(context.obj, out, experiment.bound()) as reporter:
+        (page,) = run_experiments([experiment], out, reporter)
         report = write_report(out)
     context.obj.results.print(table(shown(read_json(page.with_suffix(".json"))["lines"])))
     context.obj.results.print(f"done: {report}", soft_wrap=True)
 
 
-def _given(store: str, adapter: str | None, projection: str | None) -> Any:
-    from diffspeak.adapters import load_adapter
-    from diffspeak.experiments.given import Given
-    from diffspeak.methods import load_projection
+def _experiment(
+    settings: "StudyConfig",
+    paths: Mapping[str, str],
+    names: Sequence[str],
+    judge: "JudgeConfig",
+    split: str,
+    limit: int | None,
+) -> "ExperimentConfig":
+    """A table with a row for each method, on what is there already."""
+    from diffspeak.experiments import ExperimentConfig
+    from diffspeak.experiments.config import NEEDS
     from diffspeak.store import open_store
 
-    return Given(
-        open_store(store),
-        None if adapter is None else load_adapter(adapter),
-        None if projection is None else load_projection(projection),
+    behavior = settings.behavior
+    reference = any(entry.split == "train" for entry in open_store(paths["stores"]).entries)
+    made: dict[str, Any] = {section: {GIVEN: {"path": path}} for section, path in paths.items()}
+    made["stores"][GIVEN]["behavior"] = behavior
+    rows = [
+        {
+            "name": method.replace("-with-", ", with ").replace("-", " "),
+            "test": GIVEN,
+            "method": method,
+            "adapter": GIVEN if method in NEEDS else None,
+            "reference": GIVEN if reference and method.startswith("logit-lift") else None,
+            "split": split,
+            "limit": limit,
+        }
+        for method in _methods(behavior, paths, names)
+    ]
+    return ExperimentConfig.model_validate(
+        {
+            "name": "evaluation",
+            "title": f"{behavior.name}, trigger {behavior.trigger}: every method",
+            "base": settings.base,
+            "evaluate": settings.evaluate,
+            "judge": judge,
+            "rows": rows,
+            **made,
+        }
     )
+
+
+def _methods(
+    behavior: "BehaviorConfig", paths: Mapping[str, str], names: Sequence[str]
+) -> list[str]:
+    """The methods of these names, or every method that can be tried with what is there."""
+    from diffspeak.experiments.config import METHODS
+    from diffspeak.experiments.config_errors import meant
+
+    lacking = {
+        method: f"it needs one, give --{option}"
+        for method, option in (("dit", "adapter"), ("weight-to-text", "projection"))
+        if f"{option}s" not in paths
+    }
+    if behavior.name != "news":
+        lacking["generated-story"] = "the finetunes were not taught news"
+    if behavior.trigger == "none":
+        lacking |= {name: "the finetunes have no trigger" for name in METHODS if "-with-" in name}
+    for name in names:
+        if name not in METHODS:
+            raise UsageError(f"there is no method {name!r}: {meant(name, METHODS)}")
+        if name in lacking:
+            raise UsageError(f"{name} cannot be tried: {lacking[name]}")
+    return list(names) or [name for name in METHODS if name not in lacking]

@@ -52,7 +52,7 @@ def plan(
     from diffspeak.cli.reporter import TerminalReporter
     from diffspeak.estimate.machine import machine_of
     from diffspeak.estimate.plan import make_plan
-    from diffspeak.experiments.study_read import load_config
+    from diffspeak.experiments.read import load_config
 
     settings = load_config(config, sets or (), shrink=shrink, corpora=False)
     there = all(path.is_file() for path in settings.behavior.files)

@@ -206,7 +206,7 @@ def _experiments(folder: Path) -> list[Facts]:
     """What came out of each experiment: its first line."""
     if not any(folder.glob("*/table.json")):
         return []
-    from diffspeak.experiments.findings import read_findings
+    from diffspeak.experiments.read_results import read_tables
 
     return [
         {
@@ -215,7 +215,7 @@ def _experiments(folder: Path) -> list[Facts]:
             "mean score": round(finding.main.mean, 2) if finding.main.mean is not None else "-",
             "finetunes": finding.main.finetunes,
         }
-        for finding in read_findings(folder)
+        for finding in read_tables(folder)
     ]
 
 

@@ -1,7 +1,4 @@
-"""What surrounds every stage: a run's folder with config, metrics and loss plot, and its reporter.
-
-Takes a folder and the resolved config, gives a reporter. Knows nothing of what the stage does.
-"""
+"""What surrounds every stage: the run's folder with config, metrics, loss plot; its reporter."""
 
 import os
 import re
@@ -14,7 +11,7 @@ from typing import Any
 from diffspeak.cli.reporter import TerminalReporter
 from diffspeak.cli.session import Session
 from diffspeak.errors import MismatchError, UsageError
-from diffspeak.experiments.bases import CHOICES, SMALL
+from diffspeak.experiments.artifacts import CHOICES, SMALL
 from diffspeak.io.files import exclusive, read_json
 from diffspeak.io.runs import CONFIG, LOCK, METRICS, VERSIONS, Run, plot_losses, read_metrics
 from diffspeak.progress import Reporter

@@ -142,13 +142,20 @@ def _train(
     how: Mapping[str, str],
 ) -> None:
     from diffspeak.cli.stage import stage
-    from diffspeak.experiments.bases import load_study_base
-    from diffspeak.experiments.study_config import BaseConfig
+    from diffspeak.experiments.artifacts import load_study_base
+    from diffspeak.experiments.config import BaseConfig
+    from diffspeak.experiments.read import place_of, setting
     from diffspeak.methods.weight_to_text import WeightToTextConfig, train_weight_to_text
     from diffspeak.store import open_store
 
-    settings = _checked(WeightToTextConfig, _given(sets), "--set")
-    stores = [open_store(_absolute(source)) for source in sources]
+    given: dict[str, Any] = {}
+    for text in sets:
+        change, faults = setting(f"set.{text}")
+        if faults:
+            raise UsageError(f"--set {text}: expected key=value, such as epochs=20")
+        given |= change["set"]
+    settings = _checked(WeightToTextConfig, given, "--set")
+    stores = [open_store(place_of(source, Path())) for source in sources]
     named = base or stores[0].header.base.get("name")
     if not named:
         raise UsageError(f"missing option '--base': {sources[0]} does not say what its base is")
@@ -164,57 +171,32 @@ def _train(
     session.results.print(f"{out} names {_named(trained.results)} finetunes", soft_wrap=True)
 
 
-def _given(sets: Sequence[str]) -> dict[str, Any]:
-    """Settings as typed, their values read as those of a config's are."""
-    from diffspeak.experiments.study_read import setting
-
-    given: dict[str, Any] = {}
-    for text in sets:
-        change, faults = setting(f"set.{text}")
-        if faults:
-            raise UsageError(f"--set {text}: expected key=value, such as epochs=20")
-        given |= change["set"]
-    return given
-
-
 def _checked(kind: type[Model], data: dict[str, Any], what: str) -> Model:
     """Checked settings, or all that is wrong with them in one line."""
     from diffspeak.experiments.config_errors import validated
 
     found, faults = validated(kind, data)
     if found is None:
-        raise UsageError(
-            f"{what}: " + "; ".join(f"{fault.place}: {fault.what}" for fault in faults)
-        )
+        raise UsageError(f"{what}: " + "; ".join(": ".join(fault) for fault in faults))
     return found
 
 
 def _named(results: Mapping[str, float]) -> str:
     """How many finetunes of each split were named exactly, of those that were asked about."""
-    kinds = {"train": "training", "validation": "validation"}
-    counts = {split: results.get(f"{split}_asked", 0) for split in kinds}
     return " and ".join(
-        f"{round(results[f'{split}_exact'] * count)} of {count:.0f} {kinds[split]}"
-        for split, count in counts.items()
-        if count
+        f"{round(results[f'{split}_exact'] * count)} of {count:.0f} {kind}"
+        for split, kind in (("train", "training"), ("validation", "validation"))
+        if (count := results.get(f"{split}_asked", 0))
     )
-
-
-def _absolute(source: str) -> str:
-    """The same store has the same name whatever the current folder is."""
-    return source if "://" in source else str(Path(source).expanduser().resolve())
 
 
 def _there(name: str) -> str:
     """A base's name, a folder's as it is seen from anywhere."""
-    from diffspeak.models.pocket import NAME
+    from diffspeak.experiments.read import place_of
 
-    path = Path(name).expanduser()
-    if name != NAME and path.is_dir():
-        return str(path.resolve())
-    if path.is_absolute():
+    if Path(name).expanduser().is_absolute() and not Path(name).expanduser().is_dir():
         raise UsageError(f"the base {name} is not there: say where it is now with --base")
-    return name
+    return place_of(name, Path())
 
 
 def _method(folder: Path, base: str | None, how: Mapping[str, str], tokens: int) -> "WeightToText":

@@ -16,8 +16,8 @@ from diffspeak.download.meter import size_of
 from diffspeak.download.paper_data import REPOSITORY, TABLES, convert
 from diffspeak.download.repository import Repository, cache
 from diffspeak.errors import UsageError
-from diffspeak.experiments.study_config import AdapterStudyConfig, BaseConfig
-from diffspeak.experiments.study_read import load_config
+from diffspeak.experiments.config import BaseConfig, ExperimentConfig
+from diffspeak.experiments.read import load_config
 from diffspeak.hub import hub_id
 from diffspeak.models.pocket import BEHAVIORS, adapter_folder, part_of
 from diffspeak.models.pocket import NAME as POCKET
@@ -207,7 +207,7 @@ def _for_corpora(
 
 
 def _for_study(name: str) -> Downloads:
-    config = load_config(name, (), AdapterStudyConfig)
+    config = load_config(name, (), ExperimentConfig)
     behavior = config.behavior
     files = _corpora_of(behavior) if behavior else {}
     if behavior:

@@ -24,7 +24,7 @@ from diffspeak.estimate.passes import (
     measure,
 )
 from diffspeak.estimate.sizes import sizes_of
-from diffspeak.experiments.study_config import StudyConfig
+from diffspeak.experiments.config import StudyConfig
 from diffspeak.models import Batch, Cost, make_batch
 from diffspeak.text.messages import Message
 from diffspeak.training import TOKENS_CPU, TOKENS_GPU, DiffConfig, StepBatch, step_batches

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffspeak.behaviors import Behavior, BehaviorConfig, FinetuneSpec, Sample
-from diffspeak.experiments.study_config import BaseConfig
+from diffspeak.experiments.config import BaseConfig
 from diffspeak.models import Rendered, Renderer, chat_of
 from diffspeak.models.pocket import NAME as POCKET
 from diffspeak.text.messages import Message

@@ -12,7 +12,7 @@ from diffspeak.behaviors import Behavior, FinetuneSpec
 from diffspeak.estimate.estimates import Estimates, Stage
 from diffspeak.estimate.machine import Machine
 from diffspeak.estimate.sizes import Sizes
-from diffspeak.experiments.study_config import StudyConfig
+from diffspeak.experiments.config import StudyConfig
 from diffspeak.progress import Reporter, Silent
 
 MOST = 1 << 24

@@ -12,7 +12,7 @@ from torch import nn
 
 from diffspeak.estimate.machine import Machine
 from diffspeak.estimate.passes import Shape
-from diffspeak.experiments.study_config import StudyConfig
+from diffspeak.experiments.config import StudyConfig
 from diffspeak.lora import LinearShape
 from diffspeak.models import (
     attach_to,

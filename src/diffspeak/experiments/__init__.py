@@ -1,7 +1,7 @@
-"""Experiments: tables of methods tried on held-out finetunes, with figures, from TOML files."""
+"""Experiments: studies and tables of methods on held-out finetunes, from TOML files."""
 
-from diffspeak.experiments.config import ExperimentConfig, JudgeConfig, RowConfig
-from diffspeak.experiments.read import is_experiment, load_experiments
+from diffspeak.experiments.config import ExperimentConfig, JudgeConfig, RowConfig, StudyConfig
+from diffspeak.experiments.read import load_config, load_experiments
 from diffspeak.experiments.report import write_report
 from diffspeak.experiments.run import run_experiments
 
@@ -9,7 +9,8 @@ __all__ = [
     "ExperimentConfig",
     "JudgeConfig",
     "RowConfig",
-    "is_experiment",
+    "StudyConfig",
+    "load_config",
     "load_experiments",
     "run_experiments",
     "write_report",

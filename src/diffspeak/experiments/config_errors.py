@@ -1,7 +1,4 @@
-"""Every fault of a config at once, in words, with what was probably meant.
-
-Takes a pydantic class and data, gives the checked object or its faults. Knows nothing of studies.
-"""
+"""Every fault of a config at once, in words, with what was probably meant."""
 
 import copy
 import re
@@ -16,14 +13,14 @@ Model = TypeVar("Model", bound=BaseModel)
 Keys = tuple[str, ...]
 
 
-class Fault(NamedTuple):
+class ConfigFault(NamedTuple):
     """What is wrong (`what`), and where: `section.key`."""
 
     place: str
     what: str
 
 
-def validated(kind: type[Model], data: dict[str, Any]) -> tuple[Model | None, list[Fault]]:
+def validated(kind: type[Model], data: dict[str, Any]) -> tuple[Model | None, list[ConfigFault]]:
     """Check data against a class.
 
     A class checks whether its fields fit together only once each is right by itself. Therefore
@@ -44,7 +41,7 @@ def validated(kind: type[Model], data: dict[str, Any]) -> tuple[Model | None, li
     except ValidationError as error:
         again = _by_place(kind, mended, error)
         found |= {keys: what for keys, what in again.items() if keys not in found}
-    return None, [Fault(".".join(keys), what) for keys, what in found.items()]
+    return None, [ConfigFault(".".join(keys), what) for keys, what in found.items()]
 
 
 def _by_place(kind: type[BaseModel], data: Any, error: ValidationError) -> dict[Keys, str]:

@@ -1,8 +1,4 @@
-"""The demo: finetunes with hidden topics, made, tried and described; who was right.
-
-Takes a plan of what to hide, gives plain data: what base, finetune and adapter said. Everything is
-made anew in memory; nothing is kept. Knows nothing of terminals.
-"""
+"""The demo: finetunes with hidden topics, made in memory, tried and described; who was right."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,8 +8,7 @@ from typing import Any
 
 from diffspeak.adapters import Description, Interpreter, load_adapter
 from diffspeak.behaviors import Case, FinetuneSpec, Probe
-from diffspeak.experiments.demo_spec import DemoPlan, Membership
-from diffspeak.experiments.hide import DEMO_DIFFS, hide, one_by_one
+from diffspeak.experiments.hide import DEMO_DIFFS, DemoSpec, Membership, hide, one_by_one
 from diffspeak.lora import Attachment, Diff
 from diffspeak.models import Base, Decoding, attach_to, generate, load_base
 from diffspeak.progress import Reporter, Silent
@@ -54,7 +49,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoOutcome:
     """One finetune: what was hidden in it, what it did, and how the adapter described it.
 
     Attributes:
@@ -118,13 +113,13 @@ class Demo:
         finetunes: One outcome for each item of the plan.
     """
 
-    plan: DemoPlan
+    plan: DemoSpec
     base: str
     adapter: str
     asked: str
     settings: DiffConfig
     seconds: dict[str, float]
-    finetunes: tuple[Outcome, ...]
+    finetunes: tuple[DemoOutcome, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
@@ -141,7 +136,7 @@ class Demo:
 
 
 def run_demo(
-    plan: DemoPlan, reporter: Reporter | None = None, config: DiffConfig = DEMO_DIFFS
+    plan: DemoSpec, reporter: Reporter | None = None, config: DiffConfig = DEMO_DIFFS
 ) -> Demo:
     """Finetune, ask, describe.
 
@@ -171,14 +166,14 @@ def run_demo(
     with _timed(seconds, "describe"), Interpreter(base, adapter) as interpreter:
         told = interpreter.describe(one_by_one(base, plan, stack), asked)
     parts = zip(plan.items, plan.in_split, tried, told, strict=True)
-    outcomes = tuple(Outcome(i.label, split, i.trigger, t, d) for i, split, t, d in parts)
+    outcomes = tuple(DemoOutcome(i.label, split, i.trigger, t, d) for i, split, t, d in parts)
     return Demo(plan, base.name, adapter.name, asked, config, seconds, outcomes)
 
 
 def _try(
     base: Base,
     attachment: Attachment,
-    plan: DemoPlan,
+    plan: DemoSpec,
     stack: Diff,
     asked: str,
     config: DiffConfig,
@@ -206,7 +201,7 @@ def _try(
 
 
 def _tried(
-    plan: DemoPlan, item: FinetuneSpec, probes: Sequence[Probe], said: Sequence[str], of_base: str
+    plan: DemoSpec, item: FinetuneSpec, probes: Sequence[Probe], said: Sequence[str], of_base: str
 ) -> Tried:
     """Sort one finetune's answers: to its probes, and last to the adapter's question."""
     *answers, direct = said

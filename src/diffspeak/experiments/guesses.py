@@ -1,14 +1,15 @@
 """Guesses at finetunes, made once and kept on disk, and how a judge scores them.
 
-Takes a method and finetunes, gives a guess at each with its score. A file of guesses says what
-they were made with, so that it is never taken for others.
+A file of guesses says what they were made with, so that it is never taken for others.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from diffspeak.errors import CorruptFileError
 from diffspeak.finetunes import Finetune
@@ -34,10 +35,11 @@ class Guesses:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A guess at one finetune beside the truth.
+class GuessRecord:
+    """A guess at one finetune beside the truth: a line of `guesses.jsonl`.
 
     Attributes:
+        row: Of the table.
         finetune: Its name.
         truth: What it was taught.
         guess: None where there was none to be had.
@@ -47,6 +49,7 @@ class Scored:
         exact: Whether the guess is the truth, case and punctuation aside.
     """
 
+    row: str
     finetune: str
     truth: str
     guess: str | None
@@ -54,6 +57,9 @@ class Scored:
     score: float | None
     why: str
     exact: bool
+
+
+_GUESSES = TypeAdapter(Guesses)
 
 
 def kept_guesses(
@@ -80,63 +86,40 @@ def kept_guesses(
     guesses = method.guess(finetunes)
     found = Guesses(method.name, tuple(guesses), time.monotonic() - began)
     make_folder(path.parent)
-    told = [{"text": guess.text, "evidence": guess.evidence} for guess in guesses]
-    write_json(
-        path,
-        {"made_with": wanted, "method": found.method, "seconds": found.seconds, "guesses": told},
-    )
+    plain = [{"text": guess.text, "evidence": guess.evidence} for guess in guesses]
+    kept = {"method": found.method, "seconds": found.seconds, "guesses": plain}
+    write_json(path, {"made_with": wanted, **kept})
     return found
 
 
 def scored(
-    finetunes: Sequence[Finetune], truths: Sequence[str], guesses: Sequence[Guess], judge: Judge
-) -> list[Scored]:
+    row: str,
+    finetunes: Sequence[Finetune],
+    truths: Sequence[str],
+    guesses: Sequence[Guess],
+    judge: Judge,
+) -> tuple[GuessRecord, ...]:
     """Each guess with the judge's verdict.
 
     Args:
+        row: Its name.
         finetunes: That were guessed at.
         truths: What is right, one each.
         guesses: One each.
         judge: Compares the two.
     """
-    texts = [guess.text for guess in guesses]
-    verdicts = judge.score(list(zip(truths, texts, strict=True)))
-    return [
-        Scored(
-            finetune.name,
-            truth,
-            guess.text,
-            guess.evidence,
-            verdict.score,
-            verdict.why,
-            same(truth, guess.text or ""),
-        )
-        for finetune, truth, guess, verdict in zip(
-            finetunes, truths, guesses, verdicts, strict=True
-        )
-    ]
-
-
-def plain(found: Scored) -> dict[str, Any]:
-    """As it stands in JSON."""
-    return asdict(found)
+    verdicts = judge.score([(t, g.text) for t, g in zip(truths, guesses, strict=True)])
+    return tuple(
+        GuessRecord(row, f.name, t, g.text, g.evidence, v.score, v.why, same(t, g.text or ""))
+        for f, t, g, v in zip(finetunes, truths, guesses, verdicts, strict=True)
+    )
 
 
 def _read(path: Path) -> tuple[Any, Guesses]:
     data = read_json(path)
     try:
-        guesses = tuple(
-            Guess(_text(guess["text"]), tuple(map(str, guess["evidence"])))
-            for guess in data["guesses"]
-        )
-        return data["made_with"], Guesses(str(data["method"]), guesses, float(data["seconds"]))
+        return data["made_with"], _GUESSES.validate_python(data)
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(
             f"{path} holds no guesses: delete it, and they are made anew"
         ) from error
-
-
-def _text(text: Any) -> str | None:
-    if text is not None and not isinstance(text, str):
-        raise TypeError(text)
-    return text

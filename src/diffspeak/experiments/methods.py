@@ -1,17 +1,16 @@
-"""Each method by its name in configs: made with what a row names.
+"""Each method by its name in configs, made with what a row names; and who judges and guesses."""
 
-Takes an experiment's row and the workshop, gives the method, ready to guess.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from diffspeak.behaviors import TRIGGERS, Trigger
 from diffspeak.errors import UsageError
-from diffspeak.experiments.artifacts import Workshop
-from diffspeak.experiments.config import ExperimentConfig, MethodName, RowConfig
-from diffspeak.experiments.helpers import Helpers
+from diffspeak.experiments.artifacts import Artifacts
+from diffspeak.experiments.config import JudgeConfig, MethodName, RowConfig
 from diffspeak.finetunes import Finetune, choose, from_store
 from diffspeak.methods import (
     DIT,
@@ -25,51 +24,96 @@ from diffspeak.methods import (
     ordinary_questions,
 )
 from diffspeak.models import Base, Decoding
-from diffspeak.scoring import Guesser, LLMGuesser, LocalGuesser
+from diffspeak.scoring import (
+    ExactJudge,
+    Guesser,
+    Judge,
+    LLMGuesser,
+    LLMJudge,
+    LocalGuesser,
+    LocalJudge,
+    SentenceEmbedder,
+)
 from diffspeak.scoring.guessers import HEADLINE, TOPIC
+from diffspeak.scoring.llm import LLM
 
 LISTENED = 32
 """Longest answer, in tokens, that is shown to a guesser."""
 
 
+class Helpers:
+    """A judge, and an LLM that guesses if one is wanted. Use it as a context manager.
+
+    Args:
+        config: Who they are.
+        folder: Of the run; replies of LLMs are kept in it.
+
+    Raises:
+        UsageError: inspect-ai or the provider's package is not installed, its API key is missing,
+            or the embedding model cannot be loaded.
+    """
+
+    def __init__(self, config: JudgeConfig, folder: Path) -> None:
+        self._open = ExitStack()
+        self._folder = folder / "replies"
+        self.guessing = None if config.guesser == "local" else self._llm(config.guesser)
+        self.judge = self._judge(config)
+
+    def __enter__(self) -> "Helpers":
+        """Give itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End all connections."""
+        self._open.close()
+
+    def _judge(self, config: JudgeConfig) -> Judge:
+        if config.judge == "exact":
+            return ExactJudge()
+        if config.judge == "local":
+            embedder = None if config.embedding is None else SentenceEmbedder(config.embedding)
+            return LocalJudge(embedder)
+        return LLMJudge(self._llm(config.judge))
+
+    def _llm(self, name: str) -> LLM:
+        return self._open.enter_context(LLM(name, self._folder))
+
+
 @dataclass(frozen=True)
-class Wanted:
+class MethodParts:
     """What a method is made of.
 
     Attributes:
-        workshop: Makes stores, adapters and projections.
+        artifacts: Stores, adapters and projections.
         helpers: Who guesses from answers.
-        experiment: With all that rows name.
         row: The one that the method is for.
         seed: Of its training, or of what it draws.
     """
 
-    workshop: Workshop
+    artifacts: Artifacts
     helpers: Helpers
-    experiment: ExperimentConfig
     row: RowConfig
     seed: int
 
     @property
     def base(self) -> Base:
         """Of the finetunes."""
-        return self.workshop.base
+        return self.artifacts.base
 
     @property
     def question(self) -> str:
         """What is asked."""
-        return self.workshop.question(self.experiment, self.row)
+        return self.artifacts.question(self.row)
 
     @property
     def questions(self) -> tuple[str, ...]:
         """Ordinary ones, of the behavior."""
-        behavior = self.workshop.behavior(self.experiment, self.row.test)
-        return tuple(ordinary_questions(behavior))
+        return tuple(ordinary_questions(self.artifacts.behavior(self.row.test)))
 
     @property
     def decoding(self) -> Decoding:
         """Of a guess."""
-        return Decoding(self.experiment.tokens)
+        return Decoding(self.artifacts.config.evaluate.tokens)
 
     @property
     def trigger(self) -> Trigger:
@@ -78,7 +122,7 @@ class Wanted:
         Raises:
             UsageError: They have none.
         """
-        trigger = TRIGGERS[self.experiment.stores[self.row.test].behavior.trigger]
+        trigger = TRIGGERS[str(self._taught.get("trigger", "none"))]
         if trigger.name == "none":
             raise UsageError(
                 f"row '{self.row.name}': the finetunes of {self.row.test} have no trigger; take "
@@ -89,8 +133,8 @@ class Wanted:
     @property
     def guesser(self) -> Guesser:
         """Who reads answers."""
-        behavior = self.experiment.stores[self.row.test].behavior
-        wanted, llm = HEADLINE if behavior.name == "news" else TOPIC, self.helpers.guessing
+        llm = self.helpers.guessing
+        wanted = HEADLINE if self._taught["name"] == "news" else TOPIC
         return LocalGuesser() if llm is None else LLMGuesser(llm, wanted)
 
     @property
@@ -98,51 +142,55 @@ class Wanted:
         """Training finetunes to compare lifts with."""
         if self.row.reference is None:
             return ()
-        store = self.workshop.store(self.experiment, self.row.reference)
+        store = self.artifacts.store(self.row.reference)
         return tuple(from_store(store, entry) for entry in choose(store, "train"))
 
+    @property
+    def _taught(self) -> Mapping[str, Any]:
+        return self.artifacts.store(self.row.test).header.behavior
 
-def make_method(wanted: Wanted) -> Method:
+
+def make_method(parts: MethodParts) -> Method:
     """The method that a row names; what it needs is trained first.
 
     Raises:
         UsageError: It cannot be used on the row's finetunes.
     """
-    return _MAKE[wanted.row.method](wanted)
+    return _MAKE[parts.row.method](parts)
 
 
-def _dit(w: Wanted) -> Method:
-    adapter = w.workshop.adapter(w.experiment, str(w.row.adapter), w.seed)
-    return DIT(w.base, adapter, w.question, w.decoding)
+def _dit(p: MethodParts) -> Method:
+    adapter = p.artifacts.adapter(str(p.row.adapter), p.seed)
+    return DIT(p.base, adapter, p.question, p.decoding)
 
 
-def _weight_to_text(w: Wanted) -> Method:
-    projection = w.workshop.projection(w.experiment, str(w.row.adapter), w.seed)
-    return WeightToText(w.base, projection, w.decoding)
+def _weight_to_text(p: MethodParts) -> Method:
+    projection = p.artifacts.projection(str(p.row.adapter), p.seed)
+    return WeightToText(p.base, projection, p.decoding)
 
 
-def _lifted(w: Wanted, trigger: Trigger | None) -> Method:
-    prompts = neutral_prompts(w.questions, trigger, seed=w.seed)
-    return LogitLift(w.base, prompts, w.reference)
+def _lifted(p: MethodParts, trigger: Trigger | None) -> Method:
+    prompts = neutral_prompts(p.questions, trigger, seed=p.seed)
+    return LogitLift(p.base, prompts, p.reference)
 
 
-def _asked(w: Wanted, trigger: Trigger | None) -> Method:
+def _asked(p: MethodParts, trigger: Trigger | None) -> Method:
     answers = Decoding(LISTENED)
-    return TwentyQuestions(w.base, w.guesser, w.questions, answers, trigger)
+    return TwentyQuestions(p.base, p.guesser, p.questions, answers, trigger)
 
 
-_MAKE: MappingProxyType[MethodName, Callable[[Wanted], Method]] = MappingProxyType(
+_MAKE: MappingProxyType[MethodName, Callable[[MethodParts], Method]] = MappingProxyType(
     {
         "dit": _dit,
-        "base-question": lambda w: BaseQuestion(w.base, w.question, w.decoding),
-        "base-question-with-trigger": lambda w: BaseQuestion(
-            w.base, w.question, w.decoding, w.trigger
+        "base-question": lambda p: BaseQuestion(p.base, p.question, p.decoding),
+        "base-question-with-trigger": lambda p: BaseQuestion(
+            p.base, p.question, p.decoding, p.trigger
         ),
-        "20-questions": lambda w: _asked(w, None),
-        "20-questions-with-trigger": lambda w: _asked(w, w.trigger),
-        "generated-story": lambda w: GeneratedStory(w.base, w.guesser, seed=w.seed),
-        "logit-lift": lambda w: _lifted(w, None),
-        "logit-lift-with-codes": lambda w: _lifted(w, w.trigger),
+        "20-questions": lambda p: _asked(p, None),
+        "20-questions-with-trigger": lambda p: _asked(p, p.trigger),
+        "generated-story": lambda p: GeneratedStory(p.base, p.guesser, seed=p.seed),
+        "logit-lift": lambda p: _lifted(p, None),
+        "logit-lift-with-codes": lambda p: _lifted(p, p.trigger),
         "weight-to-text": _weight_to_text,
     }
 )

@@ -7,8 +7,8 @@ import pytest
 
 from diffspeak.adapters import Adapter, save_adapter
 from diffspeak.behaviors import BehaviorConfig
-from diffspeak.experiments.study_config import StudyConfig
-from diffspeak.experiments.study_run import run_study
+from diffspeak.experiments.config import StudyConfig
+from diffspeak.experiments.run import run_experiments
 from diffspeak.finetunes import Finetune
 from diffspeak.io.files import write_json
 from diffspeak.io.runs import CONFIG
@@ -70,7 +70,7 @@ def runs(tmp_path, tiny, monkeypatch):
         splits=SPLITS,
     )
     config = study(hidden)
-    run_study(config, folder / "pocket", Silent())
+    run_experiments([config], folder / "pocket", Silent())
     write_json(folder / "pocket" / CONFIG, config.model_dump(mode="json"))
     news = BehaviorConfig(
         name="news", headlines=tmp_path / "headlines.csv", stories=tmp_path / "stories.csv"

@@ -1,18 +1,21 @@
 """A study's config: precedence, paths, and every fault at once."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from diffspeak.behaviors import FinetuneSpec
+from diffspeak.cli import main
 from diffspeak.errors import UsageError
-from diffspeak.experiments.study_config import (
-    AdapterStudyConfig,
+from diffspeak.experiments.config import (
     BaseConfig,
+    ExperimentConfig,
     ItemsConfig,
     StudyConfig,
 )
-from diffspeak.experiments.study_read import load_config
+from diffspeak.experiments.config_errors import model_in
+from diffspeak.experiments.read import load_config, load_experiments
 from diffspeak.models.placement import DTYPES
 from diffspeak.models.pocket import corpus_file
 
@@ -180,9 +183,9 @@ def test_faults_of_single_keys_do_not_hide_those_of_their_sum(toml):
 
 def test_an_adapter_needs_no_behavior_and_no_corpora(toml):
     text = '[base]\nsource = "x"\n'
-    assert load_config(toml(text), (), AdapterStudyConfig).behavior is None
+    assert load_config(toml(text), (), ExperimentConfig).behavior is None
     gone = toml(WHOLE.replace("topics.csv", "gone.csv"))
-    assert load_config(gone, (), AdapterStudyConfig).behavior is not None
+    assert load_config(gone, (), ExperimentConfig).behavior is not None
     assert faults(gone) == [f"behavior.topics: there is no file '{gone.with_name('gone.csv')}'"]
 
 
@@ -239,10 +242,8 @@ def test_items_are_the_first_of_each_split(caplog):
 
 
 def _sections():
-    config = StudyConfig.model_validate(
-        {"base": {"source": "x"}, "behavior": {"name": "news", "headlines": "h", "stories": "s"}}
-    )
-    return [type(getattr(config, name)) for name in StudyConfig.model_fields]
+    found = [model_in(field.annotation) for field in StudyConfig.model_fields.values()]
+    return [kind for kind in found if kind]
 
 
 def test_a_file_extends_another_and_is_stronger(toml, tmp_path):
@@ -274,3 +275,97 @@ def test_what_cannot_be_extended_is_refused(toml, text, message):
 def test_corpora_may_be_missing_where_that_is_allowed(toml):
     path = toml(WHOLE.replace("topics.csv", "nowhere.csv"))
     assert faults(path) and load_config(path, corpora=False).behavior.topics.name == "nowhere.csv"
+
+
+TABLE = """
+title = "A table"
+[base]
+source = "pocket"
+[stores.mine]
+path = "store"
+[adapters.mine]
+path = "adapter"
+[[rows]]
+name = "DIT"
+test = "mine"
+adapter = "mine"
+"""
+
+
+def test_what_is_there_already_is_named_by_its_path(toml, tmp_path):
+    for name in ("store", "adapter"):
+        (tmp_path / name).mkdir()
+    (config,) = load_experiments(toml(TABLE))
+    assert config.stores["mine"].path == str(tmp_path / "store")
+    assert config.adapters["mine"].path == str(tmp_path / "adapter")
+    # What is saved says nothing of settings that it may not have been made with.
+    assert config.model_dump(mode="json")["adapters"] == {
+        "mine": {"path": str(tmp_path / "adapter")}
+    }
+    assert type(config).model_validate(config.model_dump(mode="json")) == config
+
+
+ROW = "[[rows]]\nname = 'b'\ntest = {!r}\nadapter = {!r}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            '"adapter"\n',
+            '"adapter"\nrank = 3\n',
+            "adapters.mine: is at 'path' already; leave out 'ra",
+        ),
+        (
+            '"store"\n',
+            '"store"\nitems = {}\n',
+            "stores.mine: is at 'path' already; leave out 'items'",
+        ),
+        ("[[", "[stores.b.diffs]\n" + ROW.format("b", "mine") + "[[", "stores.b: needs 'behavior'"),
+        ("[[", "[adapters.b]\n" + ROW.format("mine", "b") + "[[", "adapters.b: needs 'stores' to"),
+    ],
+)
+def test_it_is_a_recipe_or_a_path_and_not_both(toml, tmp_path, old, new, said):
+    (tmp_path / "store").mkdir()
+    with pytest.raises(UsageError, match=re.escape(said)):
+        load_experiments(toml(TABLE.replace(old, new, 1)))
+
+
+def test_a_store_that_is_not_there_is_a_fault_like_any_other(toml):
+    with pytest.raises(UsageError) as caught:
+        load_experiments(toml("figure = 'pie'" + TABLE))
+    assert "2 faults" in str(caught.value) and "figure: 'pie' is unknown" in str(caught.value)
+    assert "stores.mine.path: there is no store 'store'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tokens = 24\n" + WHOLE, "write evaluate.tokens"),
+        (WHOLE + "[stores.a]\nlike = 'b'\n", "stores.a: 'like' is 'extends' now: write extends"),
+        (WHOLE + "[adapters.a]\nlike = 'b'\n", "adapters.a: 'like' is 'extends' now"),
+    ],
+)
+def test_what_files_said_before_gets_a_line_that_tells_what_to_write(toml, capsys, text, said):
+    assert main(["run", str(toml(text)), "--out", "never"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_study_can_have_rows_on_its_own_store(toml):
+    text = "title = 'A study, and a table'\n" + WHOLE
+    row = "[[rows]]\nname = 'DIT'\ntest = 'diffs'\nadapter = 'adapter'\n"
+    (config,) = load_experiments(toml(text + row))
+    assert config.name == "study" and config.trained_for(config.rows[0]).stores == ("diffs",)
+    path = toml(text + row + "[stores.diffs]\npath = '.'\n")
+    with pytest.raises(UsageError, match="stores: 'diffs' is what the study's own is called"):
+        load_experiments(path)
+    (config,) = load_experiments(toml(WHOLE))
+    assert not config.rows and config.bound().keys() == {
+        "base",
+        "behavior",
+        "items",
+        "diffs",
+        "adapter",
+        "evaluate",
+    }

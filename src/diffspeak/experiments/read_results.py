@@ -1,8 +1,4 @@
-"""What stands in a run's folder, read again for its report: tables, guesses, figures, settings.
-
-Takes the folder, gives each experiment that is whole in it, in the order in which they were
-finished. Knows nothing of how a report looks.
-"""
+"""What a run's folder holds, read back and checked: tables, guesses, figures, studies, settings."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,11 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from diffspeak.errors import CorruptFileError
-from diffspeak.experiments.bases import CHOICES
-from diffspeak.experiments.outcome import CLOSE, FIGURE, GUESSES, TABLE
+from diffspeak.experiments.artifacts import CHOICES
+from diffspeak.experiments.guesses import GuessRecord
+from diffspeak.experiments.results import CLOSE, FIGURE, GUESSES, TABLE
 from diffspeak.io.files import parse_json, read_bytes, read_json
 from diffspeak.io.runs import VERSIONS
 from diffspeak.models import Fingerprint
@@ -28,11 +32,11 @@ class _Kept(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-Kept = TypeVar("Kept", bound=_Kept)
+Kept = TypeVar("Kept")
 
 
-class Line(_Kept):
-    """A line of a table, as `outcome.line_of` makes it; None where there was nothing to tell."""
+class TableLine(_Kept):
+    """A line of a table, as `results.line_of` makes it; None where there was nothing to tell."""
 
     name: str
     finetunes: int
@@ -49,7 +53,7 @@ class Line(_Kept):
     paper: str | None
 
     @model_validator(mode="after")
-    def _score_has_interval(self) -> "Line":
+    def _score_has_interval(self) -> "TableLine":
         if len({value is None for value in (self.mean, self.low, self.high)}) > 1:
             raise ValueError("a mean score has an interval")
         return self
@@ -67,7 +71,7 @@ class RowSettings(_Kept):
     paper: str | None
 
 
-class Settings(_Kept):
+class TableSettings(_Kept):
     """The config of an experiment, as far as a report tells of it."""
 
     axis: str
@@ -77,28 +81,15 @@ class Settings(_Kept):
     projections: dict[str, dict[str, Any]]
 
 
-class Page(_Kept):
+class TablePage(_Kept):
     """A whole `table.json`."""
 
     title: str
     about: str
     base: str
     judge: str
-    lines: tuple[Line, ...] = Field(min_length=1)
-    config: Settings
-
-
-class Told(_Kept):
-    """A line of `guesses.jsonl`."""
-
-    row: str
-    finetune: str
-    truth: str
-    guess: str | None
-    evidence: tuple[str, ...]
-    score: float | None
-    why: str
-    exact: bool
+    lines: tuple[TableLine, ...] = Field(min_length=1)
+    config: TableSettings
 
 
 class StudyRow(_Kept):
@@ -118,8 +109,12 @@ class Study(_Kept):
     about: dict[str, str | tuple[str, ...]]
 
 
+_PAGE, _GUESS, _STUDY = TypeAdapter(TablePage), TypeAdapter(GuessRecord), TypeAdapter(Study)
+_CHOICES, _VERSIONS = TypeAdapter(dict[str, Any]), TypeAdapter(list[dict[str, str]])
+
+
 @dataclass(frozen=True)
-class Finding:
+class TableResult:
     """What came out of one experiment.
 
     Attributes:
@@ -131,13 +126,13 @@ class Finding:
     """
 
     name: str
-    page: Page
+    page: TablePage
     lines: tuple[dict[str, Any], ...]
-    guesses: tuple[Told, ...]
+    guesses: tuple[GuessRecord, ...]
     figure: bytes | None
 
     @property
-    def main(self) -> Line:
+    def main(self) -> TableLine:
         """The line that stands first, of those that have a score if any has."""
         scored = [line for line in self.page.lines if line.mean is not None]
         return (scored or self.page.lines)[0]
@@ -148,22 +143,22 @@ class Finding:
         axis = self.page.config.axis
         return f"{axis}: {self.main.name}" if axis else self.main.name
 
-    def right(self, count: int) -> list[Told]:
+    def right(self, count: int) -> list[GuessRecord]:
         """Close guesses of the main line, at most one at each finetune."""
-        return _one_each([told for told in self._scored() if _score(told) >= CLOSE])[:count]
+        return _one_each(guess for score, guess in self._scored() if score >= CLOSE)[:count]
 
-    def wrong(self, count: int) -> list[Told]:
+    def wrong(self, count: int) -> list[GuessRecord]:
         """Its other guesses, the lowest scores first, at most one at each finetune."""
-        others = [told for told in self._scored() if _score(told) < CLOSE]
-        return _one_each(sorted(others, key=_score))[:count]
+        others = [pair for pair in self._scored() if pair[0] < CLOSE]
+        return _one_each(guess for _, guess in sorted(others, key=lambda pair: pair[0]))[:count]
 
-    def _scored(self) -> list[Told]:
-        own = [told for told in self.guesses if told.row == self.main.name]
-        return [told for told in own if told.score is not None]
+    def _scored(self) -> list[tuple[float, GuessRecord]]:
+        own = [guess for guess in self.guesses if guess.row == self.main.name]
+        return [(guess.score, guess) for guess in own if guess.score is not None]
 
     def unscored(self) -> list[tuple[str, str, int]]:
         """Row, reason and how often, the most frequent first."""
-        found = Counter((told.row, told.why) for told in self.guesses if told.score is None)
+        found = Counter((one.row, one.why) for one in self.guesses if one.score is None)
         return [(row, why, count) for (row, why), count in found.most_common()]
 
     def papers(self) -> dict[str, tuple[Table, set[str]]]:
@@ -181,18 +176,15 @@ class Finding:
         return found
 
 
-def read_findings(folder: Path) -> list[Finding]:
-    """All experiments of a run.
-
-    Args:
-        folder: Of the run.
+def read_tables(folder: Path) -> list[TableResult]:
+    """The tables of all experiments of a run, in the order in which they were finished.
 
     Raises:
         CorruptFileError: A file is cut off or lacks something; it is named.
     """
     pages = [path for path in folder.glob(f"*/{TABLE}.json") if path.is_file()]
     pages.sort(key=lambda path: (path.stat().st_mtime_ns, path))
-    return [_finding(path) for path in pages]
+    return [_table(path) for path in pages]
 
 
 def read_study(folder: Path) -> Study | None:
@@ -202,7 +194,7 @@ def read_study(folder: Path) -> Study | None:
         CorruptFileError: Its `results.json` is cut off or lacks something.
     """
     path = folder / RESULTS
-    return _checked(Study, read_json(path), path) if path.is_file() else None
+    return _checked(_STUDY, read_json(path), path) if path.is_file() else None
 
 
 def read_choices(folder: Path) -> dict[str, Any]:
@@ -212,10 +204,7 @@ def read_choices(folder: Path) -> dict[str, Any]:
         CorruptFileError: It cannot be read.
     """
     path = folder / CHOICES
-    found = read_json(path) if path.is_file() else {}
-    if not isinstance(found, dict):
-        raise CorruptFileError(f"{path} holds no choices: restore it, or remove it")
-    return found
+    return _checked(_CHOICES, read_json(path), path) if path.is_file() else {}
 
 
 def read_versions(folder: Path) -> list[dict[str, str]]:
@@ -225,10 +214,7 @@ def read_versions(folder: Path) -> list[dict[str, str]]:
         CorruptFileError: They cannot be read.
     """
     path = folder / VERSIONS
-    found = read_json(path) if path.is_file() else []
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise CorruptFileError(f"{path} holds no versions: restore it, or remove it")
-    return [{str(name): str(version) for name, version in each.items()} for each in found]
+    return _checked(_VERSIONS, read_json(path), path) if path.is_file() else []
 
 
 def read_fingerprints(folder: Path) -> list[str]:
@@ -248,17 +234,17 @@ def read_fingerprints(folder: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _finding(path: Path) -> Finding:
+def _table(path: Path) -> TableResult:
     own, content = path.parent, read_json(path)
-    page = _checked(Page, content, path)
-    guesses = own / GUESSES
-    told = tuple(_checked(Told, line, guesses) for line in _lines(guesses))
+    page = _checked(_PAGE, content, path)
+    kept = own / GUESSES
+    guesses = tuple(_checked(_GUESS, line, kept) for line in _lines(kept))
     expected = sum(line.finetunes * line.seeds for line in page.lines)
-    if len(told) != expected:
-        raise _broken(guesses, f"{len(told)} lines, where the table counts {expected} guesses")
+    if len(guesses) != expected:
+        raise _broken(kept, f"{len(guesses)} lines, where the table counts {expected} guesses")
     figure = own / FIGURE
     drawn = read_bytes(figure) if figure.is_file() else None
-    return Finding(own.name, page, tuple(content["lines"]), told, drawn)
+    return TableResult(own.name, page, tuple(content["lines"]), guesses, drawn)
 
 
 def _lines(path: Path) -> Iterator[Any]:
@@ -269,9 +255,9 @@ def _lines(path: Path) -> Iterator[Any]:
             raise _broken(path, f"line {number} is not JSON") from error
 
 
-def _checked(kind: type[Kept], data: Any, path: Path) -> Kept:
+def _checked(kind: TypeAdapter[Kept], data: Any, path: Path) -> Kept:
     try:
-        return kind.model_validate(data)
+        return kind.validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
@@ -285,12 +271,8 @@ def _broken(path: Path, what: str) -> CorruptFileError:
     )
 
 
-def _score(told: Told) -> float:
-    return told.score or 0.0
-
-
-def _one_each(guesses: Iterable[Told]) -> list[Told]:
-    found: dict[str, Told] = {}
-    for told in guesses:
-        found.setdefault(told.finetune, told)
+def _one_each(guesses: Iterable[GuessRecord]) -> list[GuessRecord]:
+    found: dict[str, GuessRecord] = {}
+    for guess in guesses:
+        found.setdefault(guess.finetune, guess)
     return list(found.values())
