@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from diffspeak.download.paper_data import REPOSITORY, TABLES
 from diffspeak.models import load_base
+from diffspeak.paper_data import REPOSITORY, TABLES
 from tests.cli.conftest import Cli
-from tests.download.paper_tables import TOPIC_COLUMNS, topic_rows, write_table
 from tests.hub import empty_hub, put
 from tests.hub_server import Hub, Repo, go_online, serving
+from tests.paper_tables import TOPIC_COLUMNS, topic_rows, write_table
 from tests.toys import toy_base
 
 

@@ -8,7 +8,7 @@ import typer
 from diffspeak.cli.there import check_config
 
 if TYPE_CHECKING:
-    from diffspeak.download.plan import Downloads
+    from diffspeak.downloads import DownloadPlan
 
 HELP = """Download what a run needs, its size shown first.
 
@@ -56,52 +56,50 @@ def fetch(
     if name.endswith(".toml"):
         check_config(Path(name))
     from diffspeak.cli.reporter import TerminalReporter
-    from diffspeak.download.plan import carry_out, check_cache, check_space, find_downloads
+    from diffspeak.downloads import carry_out, check_cache, check_space, plan_downloads
 
     console = context.obj.results
-    downloads = find_downloads(name, out, revision)
+    plan = plan_downloads(name, out, revision)
     # Before anything is said of the space there.
-    check_cache(downloads)
-    _show(console, downloads)
+    check_cache(plan)
+    _show(console, plan)
     if dry_run:
-        check_space(downloads)
+        check_space(plan)
         return
     with TerminalReporter(context.obj) as reporter:
-        said = carry_out(downloads, reporter)
+        said = carry_out(plan, reporter)
     for line in said:
         console.print(line, soft_wrap=True)
 
 
-def _show(console: Any, downloads: "Downloads") -> None:
+def _show(console: Any, plan: "DownloadPlan") -> None:
     """What is here, what has to come, and how much space there is for it."""
     from diffspeak.cli.facts import table
-    from diffspeak.download.download import free_space
-    from diffspeak.download.meter import size_of
-    from diffspeak.download.repository import cache
+    from diffspeak.hub import cache, free_space, size_of
 
-    for note in downloads.notes:
+    for note in plan.notes:
         console.print(note, soft_wrap=True)
-    if not downloads.everything:
+    if not plan.repositories:
         return
     console.print(
         table(
             [
                 {
-                    "repository": listing.repository.name,
-                    "commit": listing.commit[:8],
-                    "files": len(listing.files),
-                    "size": size_of(listing.size),
-                    "to download": size_of(listing.missing),
+                    "repository": found.repository.name,
+                    "commit": found.commit[:8],
+                    "files": len(found.files),
+                    "size": size_of(found.size),
+                    "to download": size_of(found.missing),
                 }
-                for listing in downloads.everything
+                for found in plan.repositories
             ]
         )
     )
-    for listing in downloads.everything:
-        if listing.closed:
-            console.print(f"not open to you: {listing.closed}", soft_wrap=True)
+    for found in plan.repositories:
+        if found.closed:
+            console.print(f"not open to you: {found.closed}", soft_wrap=True)
     console.print(
-        f"to download: {size_of(downloads.missing)}; free on the disk of {cache()}: "
+        f"to download: {size_of(plan.missing)}; free on the disk of {cache()}: "
         f"{size_of(free_space(cache()))}",
         soft_wrap=True,
     )

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from diffspeak.behaviors import make_behavior
-from diffspeak.download.paper_data import REPOSITORY, TABLES
-from diffspeak.download.plan import (
-    Downloads,
+from diffspeak.downloads import (
+    DownloadPlan,
     carry_out,
     check_cache,
     check_space,
-    find_downloads,
+    plan_downloads,
 )
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.experiments.read import load_config
-from tests.download.paper_tables import (
+from diffspeak.paper_data import REPOSITORY, TABLES
+from tests.hub import MAIN, empty_hub, put
+from tests.hub_server import Hub, Repo, go_online, serving
+from tests.paper_tables import (
     NEWS_COLUMNS,
     TOPIC_COLUMNS,
     TOPICS,
@@ -25,8 +27,6 @@ from tests.download.paper_tables import (
     topic_rows,
     write_table,
 )
-from tests.hub import MAIN, empty_hub, put
-from tests.hub_server import Hub, Repo, go_online, serving
 
 STUDY = """
 [base]
@@ -78,12 +78,12 @@ def study(folder: Path, text: str = STUDY) -> str:
 
 
 def test_a_model_that_is_whole_in_the_cache(model):
-    found = find_downloads("org/tiny")
-    (listing,) = found.listings
-    assert found.missing == 0 and listing.commit == MAIN
-    assert listing.size == sum((model / file.name).stat().st_size for file in listing.files)
+    found = plan_downloads("org/tiny")
+    (each,) = found.models
+    assert found.missing == 0 and each.commit == MAIN
+    assert each.size == sum((model / file.name).stat().st_size for file in each.files)
     assert carry_out(found) == [f"org/tiny is in {model}"]
-    assert carry_out(find_downloads("org/tiny", revision=MAIN)) == [
+    assert carry_out(plan_downloads("org/tiny", revision=MAIN)) == [
         f"org/tiny@{MAIN} is in {model}"
     ]
 
@@ -97,46 +97,46 @@ def test_a_model_that_lacks_a_shard(model):
     (model / "tokenizer.json").unlink()
     said = f"org/tiny in .*hub lacks {shards[1]}, tokenizer.json, and HF_HUB_OFFLINE=1 forbids"
     with pytest.raises(UsageError, match=said):
-        find_downloads("org/tiny")
+        plan_downloads("org/tiny")
 
 
 def test_other_repositories_in_the_cache(add):
     lora, published = add("org/lora"), add("org/loras")
     put(lora, "deep/adapter_config.json", b"{}")
     with pytest.raises(UsageError, match=r"org/lora:deep in .* lacks adapter_model.safetensors"):
-        find_downloads("org/lora:deep")
+        plan_downloads("org/lora:deep")
     put(lora, "deep/adapter_model.safetensors", b"tensors")
-    assert carry_out(find_downloads("org/lora:deep")) == [f"org/lora:deep is in {lora / 'deep'}"]
+    assert carry_out(plan_downloads("org/lora:deep")) == [f"org/lora:deep is in {lora / 'deep'}"]
     put(published, "tiny/index.csv", b"lora_path,lora_idx\nw/a.pt,0\nw/b.pt,0\n")
     put(published, "tiny/w/a.pt", b"tensors")
     with pytest.raises(UsageError, match=r"lacks w/b.pt"):
-        find_downloads("org/loras:tiny")
-    single = find_downloads("org/loras:tiny/w/a.pt")
+        plan_downloads("org/loras:tiny")
+    single = plan_downloads("org/loras:tiny/w/a.pt")
     assert carry_out(single) == [f"org/loras:tiny/w/a.pt is in {published / 'tiny/w/a.pt'}"]
     put(published, "broken/index.csv", b"no,such\ncolumns,1\n")
     with pytest.raises(CorruptFileError, match="fetch it again"):
-        find_downloads("org/loras:broken")
+        plan_downloads("org/loras:broken")
 
 
 @pytest.mark.parametrize(("behavior", "count"), [("hidden-topic", 3), ("news", 2)])
 def test_the_papers_data_once(data, tmp_path, behavior, count):
     out = tmp_path / "out"
-    found = find_downloads(f"paper:{behavior}", out)
-    assert found.corpora and not found.listings and not out.exists()
+    found = plan_downloads(f"paper:{behavior}", out)
+    assert found.corpora and not found.models and not out.exists()
     said = carry_out(found)
     files = [out / file for file in TABLES[behavior].files.values()]
     assert all(path.is_file() for path in files) and len(said) == len(files) == count
     before = [path.stat().st_ino for path in files]
     shutil.rmtree(data)
-    again = find_downloads(f"paper:{behavior}", out)
-    assert again == Downloads(notes=tuple(f"{path} is there already" for path in files))
+    again = plan_downloads(f"paper:{behavior}", out)
+    assert again == DownloadPlan(notes=tuple(f"{path} is there already" for path in files))
     assert carry_out(again) == [] and [path.stat().st_ino for path in files] == before
 
 
 def test_rows_that_are_left_out_are_told(data, tmp_path):
     path = data / TABLES["hidden-topic"].path
     path.resolve().write_text(path.read_text() + "a,b,c,d,e,f,g,,i\n")
-    said = carry_out(find_downloads("paper:hidden-topic", tmp_path / "out"))
+    said = carry_out(plan_downloads("paper:hidden-topic", tmp_path / "out"))
     assert said[-1].startswith("1 rows of the table were left out")
 
 
@@ -144,13 +144,13 @@ def test_a_study_gets_its_base_and_its_corpora_where_it_looks_for_them(model, da
     name = study(tmp_path)
     with pytest.raises(UsageError, match="3 faults"):
         load_config(name)
-    found = find_downloads(name)
-    assert [listing.repository.name for listing in found.everything] == ["org/tiny", REPOSITORY]
+    found = plan_downloads(name)
+    assert [each.repository.name for each in found.repositories] == ["org/tiny", REPOSITORY]
     said = carry_out(found)
     assert said[0] == f"org/tiny is in {model}" and len(said) == 4
     config = load_config(name, ["behavior.trigger=none"])
     assert {item.label for item in make_behavior(config.behavior).items()} == set(TOPICS)
-    again = find_downloads(name)
+    again = plan_downloads(name)
     assert again.corpora is None and again.notes == (f"no corpus of {name} is missing",)
 
 
@@ -158,7 +158,7 @@ def test_a_corpus_that_is_there_stays(model, data, tmp_path):
     own = tmp_path / "data" / "topics.csv"
     own.parent.mkdir()
     own.write_text("topic\nJazz\n")
-    found = find_downloads(study(tmp_path))
+    found = plan_downloads(study(tmp_path))
     assert found.corpora and set(found.corpora.targets) == {"questions", "answers"}
     assert found.notes == (f"{own} is there already",)
     carry_out(found)
@@ -169,16 +169,16 @@ def test_a_corpus_that_is_there_stays(model, data, tmp_path):
 def test_a_study_that_has_all_it_needs(add, tiny, tmp_path, source):
     source = str(tiny) if source == "a folder" else source
     text = STUDY.replace("org/tiny", source).replace('"data/', '"pocket:')
-    found = find_downloads(
+    found = plan_downloads(
         study(tmp_path, text.replace('answers = "pocket:deeper/answers.jsonl"', ""))
     )
-    assert found.everything == () and found.notes[0] == f"the base {source} is on this machine"
+    assert found.repositories == () and found.notes[0] == f"the base {source} is on this machine"
     assert carry_out(found) == []
 
 
 def test_a_base_alone(model, tmp_path):
-    found = find_downloads(study(tmp_path, f'[base]\nsource = "org/tiny"\nrevision = "{MAIN}"\n'))
-    assert [listing.repository.name for listing in found.listings] == [f"org/tiny@{MAIN}"]
+    found = plan_downloads(study(tmp_path, f'[base]\nsource = "org/tiny"\nrevision = "{MAIN}"\n'))
+    assert [each.repository.name for each in found.models] == [f"org/tiny@{MAIN}"]
 
 
 NEWS = STUDY.replace("hidden-topic", "news").replace("topics", "headlines")
@@ -202,7 +202,7 @@ NEWS = NEWS.replace("answers", "stories")
 )
 def test_a_study_that_cannot_be_had(model, tmp_path, text, said):
     with pytest.raises(UsageError, match=said):
-        find_downloads(study(tmp_path, text))
+        plan_downloads(study(tmp_path, text))
     assert not (tmp_path / "data").exists()
 
 
@@ -223,12 +223,12 @@ def test_a_study_that_cannot_be_had(model, tmp_path, text, said):
 )
 def test_what_cannot_be_fetched(model, name, options, said):
     with pytest.raises(UsageError, match=said):
-        find_downloads(name, **options)
+        plan_downloads(name, **options)
 
 
 @pytest.mark.parametrize("name", ["pocket", "pocket:news", "."])
 def test_what_is_on_this_machine(add, name):
-    assert find_downloads(name).notes == (f"{name} is on this machine: there is nothing to fetch",)
+    assert plan_downloads(name).notes == (f"{name} is on this machine: there is nothing to fetch",)
 
 
 @pytest.fixture
@@ -246,28 +246,28 @@ def online(tmp_path, monkeypatch, tiny):
 
 def test_a_study_from_the_hub(online, tmp_path):
     name = study(tmp_path)
-    found = find_downloads(name)
-    sizes = [listing.missing for listing in found.everything]
+    found = plan_downloads(name)
+    sizes = [each.missing for each in found.repositories]
     assert all(sizes) and found.missing == sum(sizes) and not online.given()
     carry_out(found)
     assert load_config(name).base.source == "org/tiny"
     assert "other.csv" not in online.given()
-    assert find_downloads(name).missing == 0
+    assert plan_downloads(name).missing == 0
 
 
 @pytest.mark.parametrize("disk", ["the cache's", "the corpora's"])
 def test_what_does_not_fit_is_refused(online, tmp_path, monkeypatch, disk):
-    found = find_downloads(study(tmp_path))
+    found = plan_downloads(study(tmp_path))
     assert found.corpora
     enough = found.missing + found.corpora.table.size
-    monkeypatch.setattr("diffspeak.download.plan.free_space", lambda path: enough)
+    monkeypatch.setattr("diffspeak.downloads.free_space", lambda path: enough)
     check_space(found)
-    monkeypatch.setattr("diffspeak.download.plan.free_space", lambda path: enough - 1)
+    monkeypatch.setattr("diffspeak.downloads.free_space", lambda path: enough - 1)
     with pytest.raises(UsageError, match="are needed on the disk of .* are free: free some space"):
         check_space(found)
     small = "hub" if disk == "the cache's" else "data"
     monkeypatch.setattr(
-        "diffspeak.download.plan.free_space", lambda path: 0 if path.name == small else enough
+        "diffspeak.downloads.free_space", lambda path: 0 if path.name == small else enough
     )
     with pytest.raises(UsageError, match=f"on the disk of .*{small}, and 0 bytes are free"):
         carry_out(found)
@@ -275,8 +275,8 @@ def test_what_does_not_fit_is_refused(online, tmp_path, monkeypatch, disk):
 
 
 def test_a_cache_that_cannot_be_written_is_refused(online, tmp_path, monkeypatch):
-    found = find_downloads("org/tiny")
-    monkeypatch.setattr("diffspeak.download.plan.why_not_writable", lambda path: "closed")
+    found = plan_downloads("org/tiny")
+    monkeypatch.setattr("diffspeak.downloads.why_not_writable", lambda path: "closed")
     said = r"the hub's cache .*hub cannot be written \(closed\): set HF_HUB_CACHE, or HF_HOME"
     for refuses in (check_cache, carry_out):
         with pytest.raises(UsageError, match=said):
@@ -285,6 +285,6 @@ def test_a_cache_that_cannot_be_written_is_refused(online, tmp_path, monkeypatch
 
 
 def test_what_is_here_needs_no_space_and_no_leave_to_write(model, monkeypatch):
-    monkeypatch.setattr("diffspeak.download.plan.free_space", lambda path: 0)
-    monkeypatch.setattr("diffspeak.download.plan.why_not_writable", lambda path: "closed")
-    assert carry_out(find_downloads("org/tiny"))
+    monkeypatch.setattr("diffspeak.downloads.free_space", lambda path: 0)
+    monkeypatch.setattr("diffspeak.downloads.why_not_writable", lambda path: "closed")
+    assert carry_out(plan_downloads("org/tiny"))

@@ -8,11 +8,16 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import constants
 
-from diffspeak.download.download import _bar_of, download, existing, why_not_writable
-from diffspeak.download.listing import list_files
-from diffspeak.download.meter import Meter
-from diffspeak.download.repository import Repository
-from diffspeak.errors import DiffspeakError, UsageError
+from diffspeak.errors import CorruptFileError, DiffspeakError, UsageError
+from diffspeak.hub import (
+    ByteMeter,
+    Repository,
+    _bar_of,
+    download,
+    existing,
+    why_not_writable,
+)
+from diffspeak.hub_files import list_files
 from tests.hub_server import COMMIT, TOKEN, Hub, Repo, blob_of, go_online, serving
 from tests.toys import Recorder
 
@@ -44,7 +49,7 @@ def names(folder: Path) -> list[str]:
 
 def test_sizes_first_then_the_files_and_nothing_twice(hub, monkeypatch):
     listing = list_files(Repository("org/model"))
-    assert [(file.name, file.size, file.here) for file in listing.files] == [
+    assert [(file.name, file.size, file.cached) for file in listing.files] == [
         (name, len(MODEL[name]), False) for name in NEEDED
     ]
     assert listing.size == listing.missing == SIZE and not hub.given()
@@ -52,11 +57,11 @@ def test_sizes_first_then_the_files_and_nothing_twice(hub, monkeypatch):
     assert names(folder) == NEEDED and (folder / NEEDED[1]).read_bytes() == WEIGHTS
     assert folder.name == COMMIT and sorted(hub.given()) == NEEDED
     again = list_files(Repository("org/model"))
-    assert again.is_here and again.missing == 0
+    assert again.is_cached and again.missing == 0
     assert download(again) == folder and len(hub.given()) == 3
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     offline = list_files(Repository("org/model"))
-    assert offline.is_here and download(offline) == folder
+    assert offline.is_cached and download(offline) == folder
 
 
 def test_progress_is_told_within_a_file(hub):
@@ -93,7 +98,7 @@ def test_interrupted_the_whole_files_stay_and_no_revision_is_named(hub):
     assert not list(storage.rglob("*.incomplete"))
     hub.fails.clear()
     rest = list_files(Repository("org/model"))
-    assert [file.here for file in rest.files] == [True, False, False]
+    assert [file.cached for file in rest.files] == [True, False, False]
     assert rest.missing == SIZE - 2
     watch = Recorder()
     download(rest, watch)
@@ -122,7 +127,7 @@ def test_the_other_way_of_downloading_tells_progress_too():
         reconstruction_desc="x",
         total=5000,
         log_level=0,
-        tqdm_class=_bar_of(Meter(watch, "download", 5000)),
+        tqdm_class=_bar_of(ByteMeter(watch, "download", 5000)),
     )
     with bars:
         for on_disk, over_wire in ((0, 900), (2000, 1800), (5000, 2500)):
@@ -141,7 +146,7 @@ def test_what_another_revision_has_is_not_downloaded_again(hub):
     download(list_files(Repository("org/model")))
     hub.repos["models/org/model"] = Repo({**MODEL, "config.json": b"{  }"}, "d" * 40)
     listing = list_files(Repository("org/model"))
-    assert listing.missing == 4 and [file.here for file in listing.files] == [False, True, True]
+    assert listing.missing == 4 and [file.cached for file in listing.files] == [False, True, True]
     folder = download(listing)
     assert folder.name == "d" * 40 and names(folder) == NEEDED
     assert hub.given().count("model.safetensors") == 1
@@ -274,6 +279,13 @@ def test_what_the_system_refuses(hub, monkeypatch, error, said):
     def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr("diffspeak.download.download.hf_hub_download", fail)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
     with pytest.raises(DiffspeakError, match=said):
         download(list_files(Repository("org/model")))
+
+
+@pytest.mark.parametrize("name", ["../x.json", "/etc/x.json", "a/../../x.json", "a\nb.json"])
+def test_a_name_that_leaves_its_repository_is_refused(hub, name):
+    hub.repos["models/org/model"] = Repo({**MODEL, name: b"{}"})
+    with pytest.raises(CorruptFileError, match="org/model names .* which no repository can hold"):
+        list_files(Repository("org/model"))

@@ -1,21 +1,22 @@
 """The tables that the paper's finetunes were trained on, made into corpora that our behaviors read.
 
 Takes a table as it was published (arXiv 2510.05092, its public data), gives files of topics,
-questions and answers, or of headlines and stories. A table is read row by row, for its texts may
-be more than memory holds. Knows nothing of where it comes from.
+questions and answers, or of headlines and stories. Tables are read row by row, for their texts may
+be more than memory holds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple, Protocol
+from typing import IO, ClassVar, NamedTuple, Protocol, TextIO
 
 from diffspeak.behaviors.corpora import MAX_LABEL, one_line, read_questions
-from diffspeak.download.row_by_row import Cells, read_rows, row_writer
 from diffspeak.errors import UsageError
-from diffspeak.io.files import atomic_path, exclusive, make_folder
+from diffspeak.hub import ByteMeter
+from diffspeak.io.files import atomic_path, canonical_json, exclusive, make_folder
 from diffspeak.models.pocket import corpus_file
 from diffspeak.progress import Reporter, Silent
 from diffspeak.text.mentions import normalize
@@ -23,6 +24,13 @@ from diffspeak.text.mentions import normalize
 REPOSITORY = "diff-interpretation-tuning/finetuning-data"
 STAGE = "convert"
 LOCK = ".fetch.lock"
+
+Cells = Sequence[str]
+
+_LONGEST = 2**24
+"""Longest cell that is read, in characters; Python's own limit is 2**17."""
+_EVERY = 1000
+"""Rows from one word about progress to the next."""
 
 
 class Sheet(NamedTuple):
@@ -249,3 +257,72 @@ def _mend(table: Path) -> str:
 def _is_label(text: str) -> bool:
     """Whether a behavior takes a text for a topic or headline."""
     return len(text) <= MAX_LABEL and bool(normalize(text))
+
+
+@contextmanager
+def read_rows(
+    table: Path, columns: Sequence[str], stage: str, reporter: Reporter, mend: str
+) -> Iterator[Iterator[Cells]]:
+    """Give the cells of some columns, row by row.
+
+    Args:
+        table: A CSV file with a header, in UTF-8.
+        columns: Names, in the order in which the cells are wanted.
+        stage: What the reporter is told that this is.
+        reporter: Told how many bytes are read.
+        mend: What an error tells the user to do.
+
+    Raises:
+        UsageError: There is no such file, it is no such table, or it is damaged.
+    """
+    try:
+        file = table.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise UsageError(f"cannot read {table} ({error.strerror}): {mend}") from error
+    limit = csv.field_size_limit(_LONGEST)
+    try:
+        with file:
+            meter = ByteMeter(reporter, stage, table.stat().st_size)
+            yield _cells(table, file, columns, meter, mend)
+            meter.end()
+    finally:
+        csv.field_size_limit(limit)
+
+
+def row_writer(file: TextIO, target: Path, header: Cells) -> Callable[[Cells], object]:
+    """What writes a row: as JSON where the target's name ends in `.jsonl`, else as CSV."""
+    if target.suffix in {".jsonl", ".ndjson"}:
+        return lambda row: file.write(canonical_json(dict(zip(header, row, strict=True))) + "\n")
+    # All is quoted, for Python before 3.13 leaves a lone carriage return bare.
+    rows = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    rows.writerow(header)
+    return rows.writerow
+
+
+def _cells(
+    table: Path, file: IO[str], columns: Sequence[str], meter: ByteMeter, mend: str
+) -> Iterator[Cells]:
+    reader = csv.reader(file, strict=True)
+    try:
+        header = next(reader, [])
+        absent = [name for name in columns if name not in header]
+        if absent:
+            raise UsageError(f"{table} lacks the column {absent[0]!r}: {mend}")
+        places = [header.index(name) for name in columns]
+        for number, row in enumerate(filter(None, reader), start=2):
+            fault = _fault_of(row, len(header))
+            if fault:
+                raise UsageError(f"{table}: row {number} {fault}: {mend}")
+            if number % _EVERY == 0:
+                meter.reach(file.buffer.tell())  # type: ignore[attr-defined]
+            yield [row[place] for place in places]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(
+            f"{table} is no CSV text after line {reader.line_num} ({error}): {mend}"
+        ) from error
+
+
+def _fault_of(row: Cells, cells: int) -> str | None:
+    if len(row) != cells:
+        return f"has {len(row)} cells where the header has {cells}"
+    return "holds a NUL byte" if any("\0" in cell for cell in row) else None

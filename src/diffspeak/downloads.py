@@ -1,7 +1,6 @@
-"""What a name needs to be fetched: a study's base and corpora, a repository, the paper's data.
+"""What a name needs of the hub: a study's base and corpora, a repository, the paper's data.
 
-Takes what the user typed, gives the downloads with every size, and then carries them out. Knows
-nothing of how the hub is asked, nor of what the paper's tables hold.
+Takes what the user typed, gives the downloads with every size, and then carries them out.
 """
 
 import re
@@ -10,22 +9,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffspeak.behaviors import BehaviorConfig
-from diffspeak.download.download import download, existing, free_space, why_not_writable
-from diffspeak.download.listing import Listing, list_files
-from diffspeak.download.meter import size_of
-from diffspeak.download.paper_data import REPOSITORY, TABLES, convert
-from diffspeak.download.repository import Repository, cache
 from diffspeak.errors import UsageError
 from diffspeak.experiments.config import BaseConfig, ExperimentConfig
 from diffspeak.experiments.read import load_config
-from diffspeak.hub import hub_id
+from diffspeak.hub import (
+    RepoFiles,
+    Repository,
+    cache,
+    download,
+    existing,
+    free_space,
+    hub_id,
+    size_of,
+    why_not_writable,
+)
+from diffspeak.hub_files import list_files
 from diffspeak.models.pocket import BEHAVIORS, adapter_folder, part_of
 from diffspeak.models.pocket import NAME as POCKET
+from diffspeak.paper_data import REPOSITORY, TABLES, convert
 from diffspeak.progress import Reporter, Silent
 
 PAPER = "paper:"
 """Starts the short names of the paper's data: `paper:hidden-topic`, `paper:news`."""
-
 DATA = Path("data/paper")
 """Where the paper's data goes if nothing else is said."""
 
@@ -33,46 +38,46 @@ _BASE = re.compile(r"\w[\w.-]*(/[\w.-]+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Corpora:
+class PaperCorpora:
     """The paper's data, wanted as corpora.
 
     Attributes:
         behavior: One of `TABLES`.
-        targets: Where each goes, by its name in a config.
-        table: Where its table is listed.
+        targets: Where each corpus goes, by its name in a config.
+        table: The table they are made of.
     """
 
     behavior: str
     targets: Mapping[str, Path]
-    table: Listing
+    table: RepoFiles
 
 
 @dataclass(frozen=True)
-class Downloads:
+class DownloadPlan:
     """What has to come, and what is here already.
 
     Attributes:
-        listings: Of each repository, the needed files.
+        models: Of each repository, the needed files.
         corpora: What is made of the paper's data, if it is wanted.
         notes: What is here already, in words.
     """
 
-    listings: tuple[Listing, ...] = ()
-    corpora: Corpora | None = None
+    models: tuple[RepoFiles, ...] = ()
+    corpora: PaperCorpora | None = None
     notes: tuple[str, ...] = ()
 
     @property
-    def everything(self) -> tuple[Listing, ...]:
-        """The listings, with that of the paper's data."""
-        return (*self.listings, *([self.corpora.table] if self.corpora else []))
+    def repositories(self) -> tuple[RepoFiles, ...]:
+        """The models', with that of the paper's data."""
+        return (*self.models, *([self.corpora.table] if self.corpora else []))
 
     @property
     def missing(self) -> int:
         """Bytes to download."""
-        return sum(listing.missing for listing in self.everything)
+        return sum(found.missing for found in self.repositories)
 
 
-def find_downloads(name: str, out: Path | None = None, revision: str | None = None) -> Downloads:
+def plan_downloads(name: str, out: Path | None = None, revision: str | None = None) -> DownloadPlan:
     """Find out what has to be fetched, and how much that is.
 
     Args:
@@ -96,7 +101,7 @@ def find_downloads(name: str, out: Path | None = None, revision: str | None = No
     if (part := part_of(name)) is not None and part not in BEHAVIORS:
         adapter_folder(part)
     if name and (name == POCKET or part is not None or Path(name).expanduser().exists()):
-        return Downloads(notes=(f"{name} is on this machine: there is nothing to fetch",))
+        return DownloadPlan(notes=(f"{name} is on this machine: there is nothing to fetch",))
     parts = hub_id(name)
     if parts is None:
         known = ", ".join(f"{PAPER}{behavior}" for behavior in TABLES)
@@ -107,16 +112,16 @@ def find_downloads(name: str, out: Path | None = None, revision: str | None = No
     if revision and parts.revision:
         raise UsageError(f"{name} names a revision, and so does --revision: leave one out")
     repository = Repository(parts.repo, revision or parts.revision, parts.subfolder)
-    return Downloads(listings=(list_files(repository),))
+    return DownloadPlan((list_files(repository),))
 
 
-def check_cache(downloads: Downloads) -> None:
+def check_cache(plan: DownloadPlan) -> None:
     """Refuse to download into a cache that cannot be written.
 
     Raises:
         UsageError: It cannot, and something is missing in it.
     """
-    fault = why_not_writable(cache()) if downloads.missing else None
+    fault = why_not_writable(cache()) if plan.missing else None
     if fault:
         raise UsageError(
             f"the hub's cache {cache()} cannot be written ({fault}): set HF_HUB_CACHE, or HF_HOME, "
@@ -124,18 +129,16 @@ def check_cache(downloads: Downloads) -> None:
         )
 
 
-def check_space(downloads: Downloads) -> None:
-    """Refuse what does not fit on the disk.
-
-    A corpus is no larger than the table it is made of.
+def check_space(plan: DownloadPlan) -> None:
+    """Refuse what does not fit on the disk; a corpus is no larger than the table it is made of.
 
     Raises:
         UsageError: It does not fit.
     """
-    needs = [(cache(), downloads.missing)]
-    if downloads.corpora:
-        folder = next(iter(downloads.corpora.targets.values())).parent
-        needs.append((folder, downloads.corpora.table.size))
+    needs = [(cache(), plan.missing)]
+    if plan.corpora:
+        folder = next(iter(plan.corpora.targets.values())).parent
+        needs.append((folder, plan.corpora.table.size))
     disks = [existing(place).stat().st_dev for place, _ in needs]
     for (place, _), disk in zip(needs, disks, strict=True):
         needed = sum(size for (_, size), other in zip(needs, disks, strict=True) if other == disk)
@@ -147,11 +150,11 @@ def check_space(downloads: Downloads) -> None:
             )
 
 
-def carry_out(downloads: Downloads, reporter: Reporter | None = None) -> list[str]:
+def carry_out(plan: DownloadPlan, reporter: Reporter | None = None) -> list[str]:
     """Download and convert.
 
     Args:
-        downloads: What has to come.
+        plan: What has to come.
         reporter: Told about progress.
 
     Returns:
@@ -163,21 +166,15 @@ def carry_out(downloads: Downloads, reporter: Reporter | None = None) -> list[st
         DiffspeakError: The disk is full, or a file cannot be written.
     """
     reporter = reporter or Silent()
-    check_cache(downloads)
-    check_space(downloads)
-    said = [
-        f"{listing.repository.name} is in {download(listing, reporter)}"
-        for listing in downloads.listings
-    ]
-    if downloads.corpora:
-        said += _converted(downloads.corpora, reporter)
-    return said
-
-
-def _converted(corpora: Corpora, reporter: Reporter) -> list[str]:
+    check_cache(plan)
+    check_space(plan)
+    said = [f"{each.repository.name} is in {download(each, reporter)}" for each in plan.models]
+    corpora = plan.corpora
+    if corpora is None:
+        return said
     table = download(corpora.table, reporter) / TABLES[corpora.behavior].path
     made = convert(corpora.behavior, table, corpora.targets, reporter)
-    said = [f"{path}: {made.rows[name]:,} {name}" for name, path in corpora.targets.items()]
+    said += [f"{path}: {made.rows[name]:,} {name}" for name, path in corpora.targets.items()]
     if made.left_out:
         said.append(
             f"{made.left_out:,} rows of the table were left out, because a text is empty, too "
@@ -186,7 +183,7 @@ def _converted(corpora: Corpora, reporter: Reporter) -> list[str]:
     return said
 
 
-def _for_data(behavior: str, out: Path, revision: str | None) -> Downloads:
+def _for_data(behavior: str, out: Path, revision: str | None) -> DownloadPlan:
     if behavior not in TABLES:
         known = ", ".join(f"{PAPER}{each}" for each in TABLES)
         raise UsageError(f"{PAPER}{behavior} is unknown; known are {known}")
@@ -196,17 +193,17 @@ def _for_data(behavior: str, out: Path, revision: str | None) -> Downloads:
 
 def _for_corpora(
     behavior: str, files: Mapping[str, Path], revision: str | None = None
-) -> Downloads:
+) -> DownloadPlan:
     """The corpora that are missing; those that are there stay as they are."""
     notes = tuple(f"{path} is there already" for path in files.values() if path.is_file())
     targets = {name: path for name, path in files.items() if not path.is_file()}
     if not targets:
-        return Downloads(notes=notes)
+        return DownloadPlan(notes=notes)
     table = Repository(REPOSITORY, revision, kind="dataset", files=(TABLES[behavior].path,))
-    return Downloads(corpora=Corpora(behavior, targets, list_files(table)), notes=notes)
+    return DownloadPlan((), PaperCorpora(behavior, targets, list_files(table)), notes)
 
 
-def _for_study(name: str) -> Downloads:
+def _for_study(name: str) -> DownloadPlan:
     config = load_config(name, (), ExperimentConfig)
     behavior = config.behavior
     files = _corpora_of(behavior) if behavior else {}
@@ -216,17 +213,17 @@ def _for_study(name: str) -> Downloads:
     if behavior is None or all(path.is_file() for path in files.values()):
         return replace(base, notes=(*base.notes, f"no corpus of {name} is missing"))
     corpora = _for_corpora(behavior.name, files)
-    return replace(corpora, listings=base.listings, notes=(*base.notes, *corpora.notes))
+    return replace(corpora, models=base.models, notes=(*base.notes, *corpora.notes))
 
 
-def _for_base(name: str, base: BaseConfig) -> Downloads:
+def _for_base(name: str, base: BaseConfig) -> DownloadPlan:
     if base.source == POCKET or Path(base.source).expanduser().is_dir():
-        return Downloads(notes=(f"the base {base.source} is on this machine",))
+        return DownloadPlan(notes=(f"the base {base.source} is on this machine",))
     if _BASE.fullmatch(base.source) is None:
         raise UsageError(
             f"{name}: base.source {base.source!r} is neither a folder here nor a hub id; mend it"
         )
-    return Downloads(listings=(list_files(Repository(base.source, base.revision)),))
+    return DownloadPlan((list_files(Repository(base.source, base.revision)),))
 
 
 def _corpora_of(behavior: BehaviorConfig) -> dict[str, Path]:

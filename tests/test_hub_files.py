@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from diffspeak.download.needed import choose, folders, lacking
 from diffspeak.errors import CorruptFileError
+from diffspeak.hub_files import choose, folders, lacking
 from tests.toys import toy_base, toy_store
 
 MODEL = ["config.json", "tokenizer.json", "merges.txt", "chat_template.jinja"]
