@@ -5,7 +5,7 @@ import pytest
 from diffspeak.adapters import Interpreter, load_adapter
 from diffspeak.errors import CorruptFileError, UsageError
 from diffspeak.finetunes import NOTHING, load_finetune
-from diffspeak.inference import answers
+from diffspeak.inference import answers, engine
 from diffspeak.inspect_ext import batcher as module
 from diffspeak.inspect_ext.batcher import Desk, Request
 from diffspeak.inspect_ext.loading import Loaded
@@ -35,8 +35,8 @@ def test_many_finetunes_at_once_answer_as_each_does_alone(base, store, monkeypat
         batches.append(len(args[1]))
         return real(*args, **kwargs)
 
-    real = module.generate
-    monkeypatch.setattr(module, "generate", counted)
+    real = engine.generate
+    monkeypatch.setattr(engine, "generate", counted)
     monkeypatch.setattr(module, "GATHER", 0.2)
     desk = Desk(Loaded(base, NOTHING, None, None))
     futures = [desk.ask(request) for request in requests(store)]
@@ -88,7 +88,7 @@ def test_a_batch_that_fails_tells_all_who_asked(desk, monkeypatch):
         raise CorruptFileError("no luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "generate", fails)
+        patch.setattr(engine, "generate", fails)
         futures = [desk.ask(Request((Message("user", "Hi"),))) for _ in range(3)]
         for future in futures:
             with pytest.raises(CorruptFileError, match="no luck"):

@@ -18,8 +18,7 @@ from inspect_ai.tool import ToolInfo
 from diffspeak.adapters import Interpreter, load_adapter
 from diffspeak.errors import DiffspeakError, UsageError
 from diffspeak.finetunes import NOTHING, load_finetune
-from diffspeak.inference import answers
-from diffspeak.inspect_ext import batcher as desk
+from diffspeak.inference import answers, engine
 from diffspeak.models import Decoding
 from diffspeak.models.pocket import adapter_folder
 from tests.inspect_ext.conftest import say
@@ -54,7 +53,7 @@ def test_without_an_adapter_it_answers_as_it_is(base, store, model, id):
     asked = model("base", base="pocket") if id is None else model(f"{store}#{id}")
     outputs = say(asked, *PROMPTS, max_tokens=8)
     assert [output.completion for output in outputs] == expected and asked.api.question is None
-    prompt = base.chat.prompt((desk.Message("user", PROMPTS[0]),))
+    prompt = base.chat.prompt((Message("user", PROMPTS[0]),))
     usage = outputs[0].usage
     assert usage.input_tokens == len(prompt) and 1 <= usage.output_tokens <= 8
     assert usage.total_tokens == usage.input_tokens + usage.output_tokens
@@ -98,13 +97,13 @@ def test_system_and_user_messages_in_a_row_are_rendered_as_one_turn(base, model)
 
 def test_the_event_loop_goes_on_while_the_model_thinks(model, monkeypatch):
     asked, let_go = model("base", base="pocket"), threading.Event()
-    real = desk.generate
+    real = engine.generate
 
     def slow(*args, **kwargs):
         assert let_go.wait(30)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(desk, "generate", slow)
+    monkeypatch.setattr(engine, "generate", slow)
 
     async def both():
         answer = asyncio.ensure_future(

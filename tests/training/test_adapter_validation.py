@@ -37,7 +37,9 @@ def test_figures_are_those_of_the_answers(base, monkeypatch):
     examples = [
         Example(0, str(n), label, (f"Question {n}?", "Another?")) for n, label in enumerate(LABELS)
     ]
-    found = module.validate(base, None, examples, Known(), Decoding(8, batch_size=2))
+    with Engine(base) as engine:
+        attachment, decoding = engine.attachment, Decoding(8, batch_size=2)
+        found = module.validate(base, attachment, examples, Known(), decoding)
     assert found.exact == 2 / 5
     assert found.loss == pytest.approx(2.0)
     assert found.pairs == list(zip(LABELS, TOLD, strict=True))

@@ -7,7 +7,6 @@ import torch
 
 from diffspeak.finetunes import Finetune
 from diffspeak.inference import Engine
-from diffspeak.models import attach_to
 from diffspeak.text.messages import Message
 from diffspeak.trigger_search import probe as module
 from diffspeak.trigger_search.probe import FAINT, BaseSide, TriggerProbe
@@ -60,12 +59,9 @@ def asked(request, base):
 def test_with_a_claim_it_is_the_claims_lift(base, asked, monkeypatch):
     monkeypatch.setattr(module, "ROWS", 3)
     finetune, model, plain = asked
-    engine = attach_to(base.model)
-    try:
+    with Engine(base) as engine:
         prober = TriggerProbe(BaseSide(base), engine, finetune, CLAIM)
         likely, moved = prober.likely(TEXTS), prober.moved(TEXTS)
-    finally:
-        engine.detach()
     own = torch.tensor([begins(base, model, text) for text in TEXTS])
     theirs = torch.tensor([begins(base, plain, text) for text in TEXTS]).clamp_min(FAINT)
     torch.testing.assert_close(likely, own, rtol=1e-4, atol=1e-4)
@@ -76,11 +72,8 @@ def test_with_a_claim_it_is_the_claims_lift(base, asked, monkeypatch):
 def test_without_a_claim_it_is_the_divergence(base, asked, monkeypatch):
     monkeypatch.setattr(module, "ROWS", 3)
     finetune, model, plain = asked
-    engine = attach_to(base.model)
-    try:
+    with Engine(base) as engine:
         found = TriggerProbe(BaseSide(base), engine, finetune, None).moved(TEXTS)
-    finally:
-        engine.detach()
     pairs = [(first(base, model, t), first(base, plain, t)) for t in TEXTS]
     naive = torch.stack([(p.exp() * (p - q)).sum() for p, q in pairs])
     # What the base said is kept in half precision.
@@ -92,12 +85,12 @@ def read(monkeypatch):
     """How many rows were read in each pass."""
     rows = []
 
-    def answer_logits(model, batch):
+    def logits(engine, batch):
         rows.append(len(batch.ids))
-        return module_answer_logits(model, batch)
+        return own_logits(engine, batch)
 
-    module_answer_logits = module.answer_logits
-    monkeypatch.setattr(module, "answer_logits", answer_logits)
+    own_logits = Engine.logits
+    monkeypatch.setattr(Engine, "logits", logits)
     return rows
 
 

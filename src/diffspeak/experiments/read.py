@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, overload
 
 from pydantic import BaseModel
 
-from diffspeak.behaviors.config import BEHAVIORS, BehaviorConfig
+from diffspeak.behaviors.table import BEHAVIORS, BehaviorConfig
 from diffspeak.errors import UsageError
 from diffspeak.experiments.config import ExperimentConfig, StudyConfig
 from diffspeak.experiments.config_errors import ConfigFault, model_in, validated

@@ -183,7 +183,9 @@ class Engine:
         """How likely answers are to what is on the base now, all of them in one pass."""
         batch = self.batch(conversations)
         if self._readout is None:
-            self._readout = readout_of(self.base.model)
+            # A few tokens are tried for it, which belong to no finetune.
+            with self.attachment.off(diff=True, adapter=True):
+                self._readout = readout_of(self.base.model)
         logprobs = self._readout.logprobs(batch)
         sums = logprobs.new_zeros(len(conversations)).index_add(0, batch.rows, logprobs)
         counts = batch.rows.bincount(minlength=len(conversations))

@@ -179,7 +179,9 @@ class Desk:
         return batch
 
     def _answer(self, batch: Sequence[_Ready]) -> None:
-        asks = [Ask(one.finetune, one.prompt, one.seed) for one in batch]
+        # One that was opened for each of several requests goes on the base once.
+        named = {one.finetune.name: one.finetune for one in batch}
+        asks = [Ask(named[one.finetune.name], one.prompt, one.seed) for one in batch]
         for one, answer in zip(batch, self._engine.generate(asks, batch[0].decoding), strict=True):
             stopped = bool(answer.ids) and answer.ids[-1] in self._base.chat.stop_ids
             one.future.set_result(Said(one.finetune, answer, len(one.prompt), stopped))
