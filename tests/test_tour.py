@@ -14,7 +14,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from diffspeak.finetunes.location import split_key
+from diffspeak.finetunes.places import split_key
 from diffspeak.hub import hub_id
 from diffspeak.models import load_base, plain_shapes
 from diffspeak.text.mentions import mentions

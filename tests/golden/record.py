@@ -97,7 +97,7 @@ def _audit() -> dict[str, Any]:
             name = f"{FINETUNES}/{TOPICS[0]}"
             main(["audit", name, *AUDIT, "--budget", "4000", "--out", folder])
         (path,) = Path(folder).rglob("audit.json")
-        return {"json": json.loads(path.read_text())}
+        return {"json": json.loads(path.read_text().replace(str(FINETUNES), "FINETUNES"))}
 
 
 def _keys(value: Any, place: str = "") -> Iterator[str]:

@@ -16,7 +16,7 @@ from diffspeak.adapters.calibration import Calibrations, read_calibrations, save
 from diffspeak.behaviors.ordinary import NOTHING_LABEL
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes import Finetune, load_finetune, read_peft, write_peft
-from diffspeak.finetunes.location import locate
+from diffspeak.finetunes.places import locate
 from diffspeak.hub import hub_id
 from diffspeak.io.files import make_folder, read_json, write_text
 from diffspeak.lora import Diff

@@ -164,14 +164,12 @@ def audit(
     _check(question, of_others=adapter is not None and ours is None)
     from diffspeak.audit.auditor import Auditor
     from diffspeak.audit.config import prompts_of
-    from diffspeak.audit.output_dir import check_out, is_for_audits
-    from diffspeak.finetunes import open_finetune_set
+    from diffspeak.audit.output_dir import check_out
+    from diffspeak.audit.targets import open_targets
 
     prompts_of(config)
     part, session = split and split.value, context.obj
-    targets = open_finetune_set(
-        finetune, split=part, limit=limit, low_rank=low_rank, skip=is_for_audits
-    )
+    targets = open_targets(finetune, split=part, limit=limit, low_rank=low_rank)
     folder = out.expanduser() if out else _folder(targets.name)
     check_out(folder, targets.name)
     _tell_left_out(session, targets, part)

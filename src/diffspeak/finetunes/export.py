@@ -23,7 +23,7 @@ from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.formats.peft import is_peft
 from diffspeak.finetunes.formats.peft_files import read_peft, write_peft
 from diffspeak.finetunes.formats.published import FOLDER, INDEX
-from diffspeak.finetunes.location import split_key
+from diffspeak.finetunes.places import split_key
 from diffspeak.io.files import (
     atomic_path,
     make_folder,

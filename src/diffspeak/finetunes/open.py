@@ -22,7 +22,7 @@ from diffspeak.finetunes.formats import (
     tensor_files,
 )
 from diffspeak.finetunes.formats.store import open_at
-from diffspeak.finetunes.location import locate, split_key
+from diffspeak.finetunes.places import locate, split_key
 from diffspeak.io.remote import list_names
 from diffspeak.models import Base
 

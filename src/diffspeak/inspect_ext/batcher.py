@@ -19,7 +19,7 @@ from diffspeak.finetunes import (
     open_source,
     seeds_of,
 )
-from diffspeak.finetunes.location import split_key
+from diffspeak.finetunes.places import split_key
 from diffspeak.inference import Ask, Engine
 from diffspeak.inspect_ext.loading import Loaded, read
 from diffspeak.models import Answer, Decoding

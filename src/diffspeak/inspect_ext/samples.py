@@ -46,7 +46,7 @@ def samples_of(
 
 def _of_store(question: str, store: str, split: str | None, limit: int | None) -> list[Sample]:
     from diffspeak.finetunes import StoreSource, open_source
-    from diffspeak.finetunes.location import split_key
+    from diffspeak.finetunes.places import split_key
     from diffspeak.inspect_ext.requests import FINETUNE
 
     if limit is not None and (not isinstance(limit, int) or limit < 1):

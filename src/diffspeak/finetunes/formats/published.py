@@ -16,8 +16,8 @@ from torch import Tensor
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes.finetune import Finetune
 from diffspeak.finetunes.formats.source import Format, Source
-from diffspeak.finetunes.location import Location
 from diffspeak.finetunes.matching import base_names
+from diffspeak.finetunes.places import Location
 from diffspeak.finetunes.tensors import fault_of, load_pickle
 from diffspeak.lora import Diff, LinearShape, LowRank
 from diffspeak.models import Base, plain_shapes, plain_tensors

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 from diffspeak.errors import UsageError
 from diffspeak.finetunes.finetune import Finetune
-from diffspeak.finetunes.location import Location
+from diffspeak.finetunes.places import Location
 from diffspeak.lora import Diff
 from diffspeak.models import Base
 

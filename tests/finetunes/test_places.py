@@ -101,7 +101,7 @@ def test_no_pickle_is_fetched_but_the_one_that_is_named(hub, base, monkeypatch):
         raise OSError("no network")
 
     for name in ("snapshot_download", "hf_hub_download"):
-        monkeypatch.setattr(f"diffspeak.finetunes.location.{name}", fetch)
+        monkeypatch.setattr(f"diffspeak.finetunes.places.{name}", fetch)
     for source in ("org/loras:tiny", f"org/loras@v2:{FILE}"):
         with pytest.raises(UsageError, match="no network"):
             load_finetune(source, base)
