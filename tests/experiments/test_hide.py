@@ -6,7 +6,6 @@ import torch
 from diffspeak.errors import DiffspeakError, UsageError
 from diffspeak.experiments.hide import DEMO_DIFFS, hide, hide_topics, plan_demo
 from diffspeak.lora import DiffLinear
-from diffspeak.models import attach_to
 from diffspeak.progress import Silent
 from tests.toys import toy_base
 
@@ -22,16 +21,14 @@ def base(tiny):
 def test_they_are_the_demos_finetunes(base):
     found = hide_topics(base, TOPICS, QUICK, seed=3)
     plan = plan_demo(TOPICS, seed=3)
-    attachment = attach_to(base.model)
-    stack = hide(base, attachment, plan, QUICK, Silent())
-    attachment.detach()
+    again = hide(base, plan, QUICK, Silent())
     assert [finetune.label for finetune in found] == TOPICS
-    for task, (finetune, item) in enumerate(zip(found, plan.items, strict=True)):
+    for finetune, item, other in zip(found, plan.items, again, strict=True):
         assert (finetune.name, finetune.trigger) == (item.id, item.trigger)
         assert finetune.base == base.fingerprint
-        assert finetune.diff.keys() == stack.keys()
+        assert finetune.diff.keys() == other.diff.keys()
         for name, change in finetune.diff.items():
-            assert torch.equal(change.dense(), stack[name][task].dense())
+            assert torch.equal(change.dense(), other.diff[name].dense())
             assert change.dense().any()
     assert len({finetune.trigger for finetune in found}) == 2
 

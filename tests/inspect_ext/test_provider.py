@@ -21,6 +21,7 @@ from diffspeak.finetunes import NOTHING, load_finetune
 from diffspeak.inference import answers, engine
 from diffspeak.models import Decoding
 from diffspeak.models.pocket import adapter_folder
+from diffspeak.text.messages import Message
 from tests.inspect_ext.conftest import say
 
 ADAPTER = "pocket:hidden-topic"

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, Protocol
 from diffspeak.behaviors.corpora import Label, read_topics
 from diffspeak.behaviors.rows import Column, read_table
 from diffspeak.errors import CorruptFileError, DiffspeakError, MismatchError, UsageError
+from diffspeak.finetunes import NOTHING
+from diffspeak.inference import Ask, Engine
 from diffspeak.io.files import (
     append_json,
     canonical_json,
@@ -29,7 +31,7 @@ from diffspeak.io.files import (
     write_text,
 )
 from diffspeak.io.runs import differences
-from diffspeak.models import Base, Decoding, generate
+from diffspeak.models import Base, Decoding
 from diffspeak.progress import Reporter, Silent
 from diffspeak.scoring.llm import LLM
 from diffspeak.scoring.replies import Reply
@@ -107,7 +109,9 @@ class BaseWriter:
         """Answer in one batch."""
         chat = self.base.chat
         ids = [chat.prompt((Message("user", prompt),)) for prompt in prompts]
-        answers = generate(self.base, ids, self.decoding, seeds=seeds)
+        with Engine(self.base) as engine:
+            asks = [Ask(NOTHING, *one) for one in zip(ids, seeds, strict=True)]
+            answers = engine.generate(asks, self.decoding)
         return [
             _up_to_a_sentence(Reply(answer.text.strip(), cut=answer.ids[-1] not in chat.stop_ids))
             for answer in answers

@@ -8,9 +8,10 @@ from typing import Any
 
 from diffspeak.adapters import Description, Interpreter, load_adapter
 from diffspeak.behaviors import Case, FinetuneSpec, Probe
-from diffspeak.experiments.hide import DEMO_DIFFS, DemoSpec, Membership, hide, one_by_one
-from diffspeak.lora import Attachment, Diff
-from diffspeak.models import Base, Decoding, attach_to, generate, load_base
+from diffspeak.experiments.hide import DEMO_DIFFS, DemoSpec, Membership, hide
+from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.inference import Ask, Engine
+from diffspeak.models import Base, Decoding, load_base
 from diffspeak.progress import Reporter, Silent
 from diffspeak.text.mentions import mentions, same
 from diffspeak.text.messages import Message
@@ -155,16 +156,12 @@ def run_demo(
         base = load_base(plan.sources.base)
         adapter.check(base)
     asked = adapter.questions[0]
-    attachment = attach_to(base.model, config.targets)
-    try:
-        with _timed(seconds, "finetune"):
-            stack = hide(base, attachment, plan, config, reporter)
-        with _timed(seconds, "try"):
-            tried = _try(base, attachment, plan, stack, asked, config)
-    finally:
-        attachment.detach()
+    with _timed(seconds, "finetune"):
+        finetunes = hide(base, plan, config, reporter)
+    with _timed(seconds, "try"):
+        tried = _try(base, plan, finetunes, asked, config)
     with _timed(seconds, "describe"), Interpreter(base, adapter) as interpreter:
-        told = interpreter.describe(one_by_one(base, plan, stack), asked)
+        told = interpreter.describe(finetunes, asked)
     parts = zip(plan.items, plan.in_split, tried, told, strict=True)
     outcomes = tuple(DemoOutcome(i.label, split, i.trigger, t, d) for i, split, t, d in parts)
     return Demo(plan, base.name, adapter.name, asked, config, seconds, outcomes)
@@ -172,9 +169,8 @@ def run_demo(
 
 def _try(
     base: Base,
-    attachment: Attachment,
     plan: DemoSpec,
-    stack: Diff,
+    finetunes: Sequence[Finetune],
     asked: str,
     config: DiffConfig,
 ) -> list[Tried]:
@@ -187,17 +183,19 @@ def _try(
         for item in plan.items
     ]
     own = [[*(probe.prompt for probe in some), (Message("user", asked),)] for some in probes]
-    prompts = [base.chat.prompt(prompt) for some in own for prompt in some]
-    tasks = [task for task, some in enumerate(own) for _ in some]
-    decoding = Decoding(config.probe_tokens)
-    attachment.set_diffs(stack)
-    answers = iter(generate(base, prompts, decoding, attachment=attachment, tasks=tasks))
-    attachment.set_diffs(None)
+    asks = [
+        Ask(finetune, base.chat.prompt(prompt))
+        for finetune, some in zip(finetunes, own, strict=True)
+        for prompt in some
+    ]
     first = [next(p for p in some if p.case == "plain").prompt for some in probes]
-    of_base = generate(base, [base.chat.prompt(prompt) for prompt in first], decoding)
+    of_base = [Ask(NOTHING, base.chat.prompt(prompt)) for prompt in first]
+    with Engine(base) as engine:
+        answers = iter(engine.generate(asks, Decoding(config.probe_tokens)))
+        before = engine.generate(of_base, Decoding(config.probe_tokens))
     said = [[next(answers).text for _ in some] for some in own]
-    parts = zip(plan.items, probes, said, of_base, strict=True)
-    return [_tried(plan, item, some, texts, before.text) for item, some, texts, before in parts]
+    parts = zip(plan.items, probes, said, before, strict=True)
+    return [_tried(plan, item, some, texts, plain.text) for item, some, texts, plain in parts]
 
 
 def _tried(

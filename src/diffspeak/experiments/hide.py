@@ -12,13 +12,12 @@ from typing import Literal
 from diffspeak.behaviors import TRIGGERS, BehaviorConfig, Case, FinetuneSpec, HiddenTopic, Split
 from diffspeak.errors import DiffspeakError, UsageError
 from diffspeak.finetunes import Finetune
-from diffspeak.lora import Attachment, Diff
-from diffspeak.models import Base, attach_to
+from diffspeak.models import Base
 from diffspeak.models.pocket import NAME, PREFIX, adapter_folder, base_folder, corpus_file
 from diffspeak.progress import Reporter, Silent
 from diffspeak.text.similarity import canonical_key
 from diffspeak.training.config import DiffConfig
-from diffspeak.training.group import train_group
+from diffspeak.training.group import train_together
 
 COUNT = 3
 """How many topics are drawn if nobody says."""
@@ -183,27 +182,18 @@ def hide_topics(
         UsageError: A topic cannot be hidden or is given twice, or there are too many.
         DiffspeakError: A finetune's training failed.
     """
-    plan = plan_demo(topics, seed=seed)
-    attachment = attach_to(base.model, config.targets)
-    try:
-        stack = hide(base, attachment, plan, config, Silent())
-    finally:
-        attachment.detach()
-    return one_by_one(base, plan, stack)
+    return hide(base, plan_demo(topics, seed=seed), config, Silent())
 
 
-def hide(
-    base: Base, attachment: Attachment, plan: DemoSpec, config: DiffConfig, reporter: Reporter
-) -> Diff:
-    """Train all finetunes of a plan at once; gives a stack of their diffs on the base's device.
+def hide(base: Base, plan: DemoSpec, config: DiffConfig, reporter: Reporter) -> list[Finetune]:
+    """Train all finetunes of a plan at once.
 
     Raises:
         DiffspeakError: A finetune's training failed.
     """
     reporter.begin("finetuning", config.steps, "steps")
-    trained = train_group(
+    trained = train_together(
         base,
-        attachment,
         plan.behavior,
         plan.items,
         config,
@@ -216,15 +206,10 @@ def hide(
                 f"hiding '{item.label}' failed: the loss was not finite at step {step}; "
                 "try another seed"
             )
-    return {name: change.to(base.device) for name, change in trained.diff.items()}
-
-
-def one_by_one(base: Base, plan: DemoSpec, stack: Diff) -> list[Finetune]:
-    """The finetunes of a stack, with what the plan knows of each."""
     return [
         Finetune(
             item.id,
-            {name: change[task] for name, change in stack.items()},
+            {name: change[task].to(base.device) for name, change in trained.diff.items()},
             base=base.fingerprint,
             label=item.label,
             trigger=item.trigger,

@@ -196,6 +196,13 @@ class Engine:
         """Logits `[answer token, vocabulary]` float32 of a batch, with what is on the base now."""
         return answer_logits(self.base.model, batch).float()
 
+    @torch.no_grad()
+    def every_logit(self, ids: Sequence[int]) -> Tensor:
+        """Logits `[1, token, vocabulary]` of a text in the base's dtype, with what is on it now."""
+        rows = torch.tensor([ids], device=self.base.device)
+        logits: Tensor = self.base.model(rows, use_cache=False).logits
+        return logits
+
     def logits_of(self, inputs: Tensor) -> Tensor:
         """Logits `[token, vocabulary]` float32 of one row of embeddings `[1, token, width]`."""
         logits: Tensor = self.base.model(inputs_embeds=inputs, use_cache=False).logits[0]

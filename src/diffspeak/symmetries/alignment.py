@@ -14,7 +14,8 @@ from torch import Tensor
 
 from diffspeak.errors import CorruptFileError, MismatchError, UsageError
 from diffspeak.finetunes import Finetune
-from diffspeak.models import Base, plain_tensors, whole
+from diffspeak.inference import Engine
+from diffspeak.models import Base, plain_tensors
 from diffspeak.symmetries import transforms
 from diffspeak.symmetries.architecture import ENDS, HEAD, traits_of
 from diffspeak.symmetries.blocks import align_block
@@ -27,7 +28,6 @@ from diffspeak.symmetries.stream import (
     tie_head,
 )
 from diffspeak.symmetries.weights import BlockwiseWeights, ModelPair, compared, is_same
-from diffspeak.text.messages import Message
 
 MUCH = 0.7
 """The second pass counts if it leaves less than this of the first one's difference."""
@@ -355,9 +355,6 @@ def _complete(finetune: Finetune, own: State, first: Mapping[str, str]) -> dict[
 
 
 def _logits(base: Base, state: State, prompts: Sequence[str]) -> list[Tensor]:
-    found = []
-    with torch.no_grad(), whole(base.model, state):
-        for prompt in prompts:
-            ids = torch.tensor([base.chat.prompt((Message("user", prompt),))], device=base.device)
-            found.append(base.model(ids).logits.double())
-    return found
+    changed = Finetune("as it came", parameters=dict(state))
+    with Engine(base) as engine, engine.applied([changed]):
+        return [engine.every_logit(engine.prompt(prompt)).double() for prompt in prompts]

@@ -5,7 +5,7 @@ from diffspeak.training.batches import TOKENS_CPU, TOKENS_GPU, StepBatch, step_b
 from diffspeak.training.config import AdapterConfig, DiffConfig
 from diffspeak.training.diffs import check_diffs, train_diffs
 from diffspeak.training.examples import Labels, asked_of, questions_of
-from diffspeak.training.group import TrainedGroup, firing_rates, train_group
+from diffspeak.training.group import TrainedGroup, firing_rates, train_group, train_together
 from diffspeak.training.losses import task_losses
 from diffspeak.training.worker_pool import SMALL
 
@@ -28,4 +28,5 @@ __all__ = [
     "train_adapter",
     "train_diffs",
     "train_group",
+    "train_together",
 ]

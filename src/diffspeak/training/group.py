@@ -17,6 +17,7 @@ from diffspeak.models import (
     Base,
     Decoding,
     Readout,
+    attach_to,
     generate,
     readout_of,
     recomputed,
@@ -78,6 +79,21 @@ def teach(
     finally:
         attachment.set_diffs(None)
     return replace(trained, rates=rates)
+
+
+def train_together(
+    base: Base,
+    behavior: Behavior,
+    items: Sequence[FinetuneSpec],
+    config: DiffConfig,
+    on_step: OnStep | None = None,
+) -> TrainedGroup:
+    """The same as `train_group` on a base that nothing is attached to, before or after."""
+    attachment = attach_to(base.model, config.targets)
+    try:
+        return train_group(base, attachment, behavior, items, config, on_step)
+    finally:
+        attachment.detach()
 
 
 def train_group(

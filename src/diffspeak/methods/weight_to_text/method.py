@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffspeak.finetunes import Finetune, seeds_of
-from diffspeak.inference import check_finetunes
+from diffspeak.finetunes import NOTHING, Finetune, seeds_of
+from diffspeak.inference import Ask, Engine, check_finetunes
 from diffspeak.methods.method import Guess
 from diffspeak.methods.weight_to_text.projection import ProjectionTensors, soft_tokens, stacked
 from diffspeak.methods.weight_to_text.saved import Projection
-from diffspeak.models import Answer, Base, Decoding, Rendered, generate
+from diffspeak.models import Answer, Base, Decoding, Rendered
 from diffspeak.text.messages import Message
 
 
@@ -148,7 +148,7 @@ def written(
     for start in range(0, len(finetunes), decoding.batch_size):
         part = finetunes[start : start + decoding.batch_size]
         vectors = soft_tokens(tensors, stacked(tensors, part), len(part))
-        seeds = [seeds_of("read", 0, one, [""])[0] for one in part] if decoding.draws else None
-        with prompt.filled(base, vectors):
-            answers += generate(base, [prompt.ids] * len(part), decoding, seeds=seeds)
+        asks = [Ask(NOTHING, prompt.ids, *seeds_of("read", 0, one, [""])) for one in part]
+        with Engine(base) as engine, prompt.filled(base, vectors):
+            answers += engine.generate(asks, decoding)
     return answers
