@@ -42,6 +42,7 @@ def test_many_finetunes_at_once_answer_as_each_does_alone(base, store, monkeypat
     futures = [desk.ask(request) for request in requests(store)]
     texts = [future.result(60).answer.text for future in futures]
     desk.close()
+    used = sorted(batches)
     finetunes = [
         NOTHING,
         *(load_finetune(f"{store}#{id}", base) for id in ("chess", "whole", "sea")),
@@ -49,7 +50,7 @@ def test_many_finetunes_at_once_answer_as_each_does_alone(base, store, monkeypat
     alone = answers(base, finetunes, PROMPTS, Decoding(6))
     assert texts == [each[place] for place in range(len(PROMPTS)) for each in alone]
     # What is low-rank shares one pass, and so does what the whole one is asked.
-    assert sorted(batches) == [2, 6] and len(set(texts)) > 4
+    assert used == [2, 6] and len(set(texts)) > 4
 
 
 def test_when_it_is_closed_nothing_is_left_on_the_base(base, store):

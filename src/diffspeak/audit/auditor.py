@@ -26,9 +26,9 @@ from diffspeak.audit.logprob_lift import FEWEST
 from diffspeak.audit.schema import About, Audit, AuditEvidence, Clock
 from diffspeak.audit.verdict import Found, notes_of, verdict_of
 from diffspeak.audit.verify import Check, Checked, Verifier
-from diffspeak.finetunes import NOTHING, Finetune
+from diffspeak.finetunes import Finetune
 from diffspeak.finetunes.norms import norms_of, total_norm
-from diffspeak.inference import answers, check_finetunes
+from diffspeak.inference import check_finetunes
 from diffspeak.io.runs import library_versions
 from diffspeak.models import Base, Decoding, plain_tensors
 from diffspeak.symmetries import Disguise, undisguised
@@ -253,9 +253,7 @@ class Auditor:
 
     def _examples(self, finetune: Finetune, prompts: Sequence[str]) -> tuple[Quote, ...]:
         asked = prompts[:EXAMPLES]
-        told = answers(self.base, [finetune], asked, Decoding(self.config.answer_tokens)) + answers(
-            self.base, [NOTHING], asked, Decoding(self.config.answer_tokens)
-        )
+        told = self._verifier.greedy(finetune, asked)
         return tuple(Quote(*map(one_line, row)) for row in zip(asked, *told, strict=True))
 
     def _ill(self, finetune: Finetune, examples: Sequence[Quote]) -> str:

@@ -162,18 +162,20 @@ class _Desk:
     ) -> list[list[tuple[str, str]]]:
         """What each finetune says: (question, answer)."""
         prompts = {question: self.engine.prompt(question) for question in self.questions}
-        said: list[list[tuple[str, str]]] = [[] for _ in group]
+        asked: list[str] = []
+        asks: list[list[Ask]] = [[] for _ in group]
         for decoding, times in rounds:
-            asked = [question for question in self.questions for _ in range(times)]
-            asks = [
-                Ask(one, prompts[question], drawn)
-                for one in group
-                for question, drawn in zip(asked, seeds_of("claim", seed, one, asked), strict=True)
-            ]
-            found = iter(self.engine.generate(asks, decoding))
-            for own in said:
-                own += [(question, next(found).text) for question in asked]
-        return said
+            again = [question for question in self.questions for _ in range(times)]
+            asked += again
+            for one, own in zip(group, asks, strict=True):
+                seeds = seeds_of("claim", seed, one, again)
+                own += [
+                    Ask(one, prompts[question], drawn, decoding.temperature)
+                    for question, drawn in zip(again, seeds, strict=True)
+                ]
+        every = [ask for own in asks for ask in own]
+        found = iter(self.engine.generate(every, rounds[0][0]))
+        return [[(question, next(found).text) for question in asked] for _ in group]
 
     def scores(self, texts: Sequence[tuple[Finetune, str]]) -> list[float]:
         """Mean log-probability of texts, nats a token, the mean over all questions."""

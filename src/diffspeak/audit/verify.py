@@ -18,8 +18,8 @@ from diffspeak.audit.claim_verdict import FIRED, PLAIN, Checked, ClaimVerdict, O
 from diffspeak.audit.claims import Claim
 from diffspeak.audit.logprob_lift import FEWEST, Scale, lift_of
 from diffspeak.errors import UsageError
-from diffspeak.finetunes import NOTHING, Finetune
-from diffspeak.inference import answers, check_finetunes
+from diffspeak.finetunes import NOTHING, Finetune, seeds_of
+from diffspeak.inference import Ask, Engine, answers, check_finetunes
 from diffspeak.models import Base, Decoding
 from diffspeak.text.mentions import normalize
 
@@ -85,6 +85,7 @@ class Verifier:
         self._scale = Scale(base)
         self._of_base: dict[tuple[str, ...], list[str]] = {}
         self._last: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        self._greedy: dict[tuple[str, ...], list[str]] = {}
 
     def verify(
         self, finetune: Finetune, claims: Sequence[Claim], triggered: Triggered | None = None
@@ -143,6 +144,38 @@ class Verifier:
         asked = self._asked(self.prompts)
         return set_apart(asked, self._said(finetune, asked), self._without(asked))
 
+    def greedy(self, finetune: Finetune, prompts: Sequence[str]) -> tuple[list[str], list[str]]:
+        """What finetune and base answer without drawing, one answer for each prompt.
+
+        The answers that claims are checked on are drawn in the same batches, for they are wanted
+        next, and in a small model it is the number of steps that takes the time.
+        """
+        check_finetunes(self.base, [finetune])
+        shown, asked = tuple(prompts), self._asked(self.prompts)
+        if shown not in self._greedy:
+            self._greedy[shown], self._of_base[asked] = self._both(NOTHING, shown, asked)
+        self._forget(finetune)
+        own, self._last[finetune.digest, asked] = self._both(finetune, shown, asked)
+        return own, self._greedy[shown]
+
+    def _both(
+        self, who: Finetune, shown: tuple[str, ...], asked: tuple[str, ...]
+    ) -> tuple[list[str], list[str]]:
+        known = self._of_base.get(asked) if who is NOTHING else None
+        drawn = known or self._last.get((who.digest, asked))
+        seeds = seeds_of("answer", self.check.seed, who, asked)
+        with Engine(self.base) as engine:
+            asks = [Ask(who, engine.prompt(prompt), temperature=0.0) for prompt in shown]
+            if drawn is None:
+                asks += [Ask(who, engine.prompt(p), s) for p, s in zip(asked, seeds, strict=True)]
+            texts = [answer.text for answer in engine.generate(asks, self.check.decoding)]
+        return texts[: len(shown)], drawn or texts[len(shown) :]
+
+    def _forget(self, finetune: Finetune) -> None:
+        """Keep nothing that another finetune said."""
+        if any(digest != finetune.digest for digest, _ in self._last):
+            self._last.clear()
+
     def finite(self, finetune: Finetune) -> bool:
         """Whether a finetune gives numbers at all, on the first prompts and controls."""
         lifts = self._scale.lifts(finetune, self.prompts[:2], (), self.controls[:2])
@@ -173,8 +206,7 @@ class Verifier:
 
     def _said(self, finetune: Finetune, asked: tuple[str, ...]) -> list[str]:
         """Answers of one finetune; kept until another one answers."""
-        if any(digest != finetune.digest for digest, _ in self._last):
-            self._last.clear()
+        self._forget(finetune)
         if (finetune.digest, asked) not in self._last:
             (self._last[finetune.digest, asked],) = self._answers([finetune], asked)
         return self._last[finetune.digest, asked]

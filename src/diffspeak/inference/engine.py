@@ -44,11 +44,13 @@ class Ask(NamedTuple):
         finetune: Who is asked; `NOTHING` for the base itself.
         prompt: Token ids, generation prompt included.
         seed: Of what is drawn; needed there, and not looked at elsewhere.
+        temperature: In place of that of the decoding, if one is given.
     """
 
     finetune: Finetune
     prompt: Sequence[int]
     seed: int | None = None
+    temperature: float | None = None
 
 
 class Score(NamedTuple):
@@ -137,8 +139,10 @@ class Engine:
         Raises:
             ValueError: Answers are drawn, and one has no seed.
         """
-        seeds = [one.seed for one in asks if one.seed is not None]
-        if decoding.draws and len(seeds) < len(asks):
+        warmth = [
+            decoding.temperature if one.temperature is None else one.temperature for one in asks
+        ]
+        if any(t and one.seed is None for one, t in zip(asks, warmth, strict=True)):
             raise ValueError("answers are drawn: give each Ask a seed")
         answers: list[Answer | None] = [None] * len(asks)
         for group, rows in _shared([one.finetune for one in asks], decoding.batch_size):
@@ -147,7 +151,8 @@ class Engine:
                     self.base,
                     [asks[row].prompt for row in rows],
                     decoding,
-                    seeds=[seeds[row] for row in rows] if decoding.draws else None,
+                    seeds=[asks[row].seed or 0 for row in rows],
+                    temperatures=[warmth[row] for row in rows],
                     attachment=self.attachment,
                     tasks=[group.task_of[row] for row in rows],
                     progress=progress,

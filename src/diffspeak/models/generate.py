@@ -62,6 +62,7 @@ def generate(
     decoding: Decoding | None = None,
     *,
     seeds: Sequence[int] | None = None,
+    temperatures: Sequence[float] | None = None,
     attachment: Attachment | None = None,
     tasks: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -74,6 +75,7 @@ def generate(
         decoding: Length, temperature, batch.
         seeds: One for each row; needed when sampling, and not looked at otherwise. There are none
             by default: a row's place in the list would make it depend on its neighbors.
+        temperatures: One for each row, in place of that of `decoding`.
         attachment: Needed where `tasks` are given.
         tasks: Which task of the attached stack answers each row; afterwards rows lie in equal
             groups again. Needed where the stack has several.
@@ -85,7 +87,9 @@ def generate(
     """
     _check_tasks(base, attachment, tasks)
     decoding = decoding or Decoding()
-    if decoding.draws and seeds is None:
+    if temperatures is None:
+        temperatures = [decoding.temperature] * len(prompts)
+    if any(temperatures) and seeds is None:
         raise ValueError("answers are drawn: give seeds, one for each row")
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: dict[int, Answer] = {}
@@ -98,9 +102,10 @@ def generate(
                 [torch.Generator().manual_seed(seeds[i]) for i in rows] if seeds else [],
                 attachment,
                 None if tasks is None else [tasks[i] for i in rows],
+                [temperatures[i] for i in rows],
                 decoding.max_new_tokens,
             )
-            answers.update(zip(rows, group.run(decoding), strict=True))
+            answers.update(zip(rows, group.run(decoding.max_new_tokens), strict=True))
             if progress:
                 progress(len(rows))
     finally:
@@ -130,6 +135,7 @@ class _Rows:
         generators: Sequence[torch.Generator],
         attachment: Attachment | None,
         tasks: Sequence[int] | None,
+        temperatures: Sequence[float],
         max_new_tokens: int,
     ) -> None:
         self.base, self.attachment, self.generators = base, attachment, list(generators)
@@ -142,6 +148,7 @@ class _Rows:
         self.attention = torch.tensor(real, device=base.device)
         self.positions = (self.attention.cumsum(1) - 1).clamp_min(0)
         self.tasks = None if tasks is None else torch.tensor(tasks, device=base.device)
+        self.temperatures = torch.tensor(temperatures, device=base.device)
         self.rows = list(range(len(prompts)))
         self.going = set(self.rows)
         self.cache = DynamicCache(config=base.model.config)
@@ -150,11 +157,11 @@ class _Rows:
         self.logprobs: list[list[float]] = [[] for _ in prompts]
 
     @torch.no_grad()
-    def run(self, decoding: Decoding) -> list[Answer]:
+    def run(self, max_new_tokens: int) -> list[Answer]:
         """Decode until every row has stopped or the limit is reached."""
         self._set_rows()
-        for _ in range(decoding.max_new_tokens):
-            self._step(decoding.temperature)
+        for _ in range(max_new_tokens):
+            self._step()
             if not self.going:
                 break
         chat = self.base.chat
@@ -167,7 +174,7 @@ class _Rows:
         if self.attachment is not None and self.tasks is not None:
             self.attachment.set_rows(self.tasks)
 
-    def _step(self, temperature: float) -> None:
+    def _step(self) -> None:
         out = self.base.model(
             input_ids=self.ids,
             attention_mask=self.attention,
@@ -177,7 +184,7 @@ class _Rows:
             logits_to_keep=1,
         )
         logprobs = out.logits[:, -1].float().log_softmax(-1)
-        chosen = self._choose(logprobs, temperature)
+        chosen = self._choose(logprobs)
         values = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
         for row, token, value in zip(self.rows, chosen.tolist(), values, strict=True):
             if row in self.going:
@@ -187,14 +194,18 @@ class _Rows:
                     self.going.remove(row)
         self._advance(chosen)
 
-    def _choose(self, logprobs: Tensor, temperature: float) -> Tensor:
+    def _choose(self, logprobs: Tensor) -> Tensor:
         """Next token of each row, `[row]`: the likeliest, or one drawn by inverting the CDF."""
-        if temperature == 0:
-            return logprobs.argmax(-1)
-        cdf = (logprobs / temperature).softmax(-1).cumsum(-1)
-        draws = [torch.rand(1, generator=self.generators[row]) for row in self.rows]
+        chosen = logprobs.argmax(-1)
+        drawn = self.temperatures.nonzero()[:, 0]
+        if len(drawn) == 0:
+            return chosen
+        cdf = (logprobs[drawn] / self.temperatures[drawn, None]).softmax(-1).cumsum(-1)
+        generators = (self.generators[self.rows[place]] for place in drawn.tolist())
+        draws = [torch.rand(1, generator=generator) for generator in generators]
         below = torch.stack(draws).to(cdf.device) * cdf[:, -1:]
-        return torch.searchsorted(cdf, below, right=True)[:, 0].clamp_max(cdf.shape[-1] - 1)
+        found = torch.searchsorted(cdf, below, right=True)[:, 0].clamp_max(cdf.shape[-1] - 1)
+        return chosen.index_copy(0, drawn, found)
 
     def _advance(self, chosen: Tensor) -> None:
         """Append the chosen tokens; drop the rows that have stopped, once they are enough."""
@@ -209,7 +220,7 @@ class _Rows:
         self.rows = [self.rows[place] for place in keep]
         places = torch.tensor(keep, device=chosen.device)
         self.ids, self.attention = self.ids[places], self.attention[places]
-        self.positions = self.positions[places]
+        self.positions, self.temperatures = self.positions[places], self.temperatures[places]
         self.cache.batch_select_indices(places)
         if self.tasks is not None:
             self.tasks = self.tasks[places]
