@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "diffspeak"
 FILES = {
     "torch": ("torch_internals.py",),
     "transformers": ("models/transformers_internals.py",),
-    "inspect-ai": ("inspection/inspect_internals.py",),
+    "inspect-ai": ("inspect_ext/inspect_internals.py",),
 }
 """Which files use private parts, by library."""
 DOCUMENTED = {"_asdict", "_fields", "_replace", "_exit"}

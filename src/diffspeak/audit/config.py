@@ -5,7 +5,6 @@ from importlib.resources import files
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from diffspeak.errors import UsageError
-from diffspeak.trigger_search.search import FEWEST_QUESTIONS
 
 
 class AuditConfig(BaseModel):
@@ -56,6 +55,9 @@ def prompts_of(config: AuditConfig) -> tuple[str, ...]:
     Raises:
         UsageError: It has some, but too few.
     """
+    # With torch behind it, which a mistyped option need not wait for.
+    from diffspeak.trigger_search.search import FEWEST_QUESTIONS
+
     if not config.prompts:
         text = files("diffspeak.audit").joinpath("questions.txt").read_text(encoding="utf-8")
         return tuple(text.splitlines())
