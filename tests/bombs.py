@@ -44,6 +44,8 @@ class Bomb:
 
 def in_child(work) -> int:
     """Run `work` in a process of its own; 0 if it ended well, else how it ended."""
+    # What is still in a buffer would be printed by the child as well.
+    sys.stdout.flush()
     child = os.fork()
     if child == 0:
         code = 1
