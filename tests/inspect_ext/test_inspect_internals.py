@@ -5,7 +5,7 @@ from inspect_ai.model import get_model_info
 
 from tests.private_parts import private_part
 
-FILE = "src/diffspeak/inspection/inspect_internals.py"
+FILE = "src/diffspeak/inspect_ext/inspect_internals.py"
 PARTS = {
     "inspect_ai._util.error.PrerequisiteError": "showing a refusal in one line",
     "inspect_ai.model._model_info.MODEL_INFO_LOOKUP_API_KEY": "a look-up that loads no model",

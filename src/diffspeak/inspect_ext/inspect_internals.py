@@ -1,7 +1,7 @@
 """The private parts of inspect-ai that we use, all of them here.
 
 inspect-ai may change them in any release: pyproject.toml bounds it above, and
-tests/inspection/test_inspect_internals.py says what broke.
+tests/inspect_ext/test_inspect_internals.py says what broke.
 """
 
 from inspect_ai._util.error import PrerequisiteError
