@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from diffspeak.lora import Attachment, DiffLinear
+from diffspeak.models.cache import roomy_cache
 from diffspeak.models.load import Base
 from diffspeak.models.logits import check_length
 
@@ -151,7 +152,7 @@ class _Rows:
         self.temperatures = torch.tensor(temperatures, device=base.device)
         self.rows = list(range(len(prompts)))
         self.going = set(self.rows)
-        self.cache = DynamicCache(config=base.model.config)
+        self.cache = roomy_cache(base.model.config)
         self.cache_name = _cache_name(base.model)
         self.said: list[list[int]] = [[] for _ in prompts]
         self.logprobs: list[list[float]] = [[] for _ in prompts]
