@@ -1,6 +1,7 @@
 """Whole language models: many finetunes in one pass = each alone = merged = PEFT's."""
 
 import copy
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -194,3 +195,42 @@ def test_a_merged_diff_is_what_peft_merges(plain, attachment, diffs):
         theirs = model.merge_and_unload().state_dict()
         for name, weight in merged(plain, diff).state_dict().items():
             torch.testing.assert_close(weight, theirs[name])
+
+
+@pytest.mark.parametrize("plain", ["qwen3"], indirect=True)
+@pytest.mark.parametrize("room", [0, 1 << 30])
+def test_what_is_kept_between_passes_changes_nothing(plain, attachment, diffs, monkeypatch, room):
+    """Whether there is room for factors or not; rows, diffs and adapter come and go."""
+    monkeypatch.setattr(sys.modules["diffspeak.lora.attach"], "KEPT_BYTES", room)
+    linears = attachment.linears.values()
+
+    def run(tasks, some, adapter):
+        with torch.no_grad():
+            attachment.set_diffs(some and stack_diffs(some), tasks and torch.tensor(tasks))
+            attachment.set_adapter(adapter)
+            batch(attachment.model)
+            return batch(attachment.model)
+
+    first = run(MIXED, diffs, diffs[0])
+    assert all("adapter" in linear._kept for linear in linears)
+    assert all(("diff" in linear._kept) == bool(room) for linear in linears)
+    for tasks, some, adapter in (([0] * 6, diffs[:1], diffs[1]), (MIXED, diffs[::-1], None)):
+        run(tasks, some, adapter)
+    assert all("adapter" not in linear._kept for linear in linears)
+    assert all(map(torch.equal, run(MIXED, diffs, diffs[0]), first))
+    run(None, None, None)
+    assert not any(linear._kept for linear in linears)
+
+
+@pytest.mark.parametrize("plain", ["qwen3"], indirect=True)
+def test_one_finetune_takes_no_more_room_for_more_rows(plain, attachment, diffs, monkeypatch):
+    numbers = sum(c.A.numel() + c.B.numel() for c in diffs[0].values())
+    monkeypatch.setattr(sys.modules["diffspeak.lora.attach"], "KEPT_BYTES", 4 * numbers)
+    with torch.no_grad():
+        attachment.set_diffs(stack_diffs(diffs[:1]), torch.tensor([0] * 6))
+        batch(attachment.model)
+        kept = [linear._kept["diff"] for linear in attachment.linears.values()]
+        attachment.set_rows(torch.tensor([0] * 6))
+        batch(attachment.model)
+    again = [linear._kept["diff"] for linear in attachment.linears.values()]
+    assert all(one is other for one, other in zip(kept, again, strict=True))

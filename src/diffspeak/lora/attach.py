@@ -83,14 +83,17 @@ class Attachment:
         self._renew()
 
     def _renew(self) -> None:
-        """Have factors prepared anew, and kept if those of all linears fit."""
-        for linear in self.linears.values():
-            linear.forget()
+        """Let factors prepared for other rows go; keep the next if those of all linears fit."""
         changes = [linear.diff for linear in self.linears.values() if linear.diff is not None]
-        rows = 0 if self._switches.tasks is None else len(self._switches.tasks)
-        count = max([rows, *(len(change.A) for change in changes[:1])])
+        groups = max((len(change.A) for change in changes), default=0)
+        tasks = self._switches.tasks
+        # A single finetune's factors serve all rows as they are.
+        count = groups if tasks is None or groups == 1 else len(tasks)
         each = sum(change.A[0].numel() + change.B[0].numel() for change in changes)
         self._switches.keep = 4 * count * each <= KEPT_BYTES
+        if groups != 1:
+            for linear in self.linears.values():
+                linear.forget("diff")
 
     def set_adapter(self, adapter: Diff | None) -> None:
         """Put one change on all rows, `A [rank, in]`, `B [out, rank]`; None takes it off.
@@ -101,7 +104,7 @@ class Attachment:
         _check(self.shapes, adapter or {}, stacked=False)
         for name, linear in self.linears.items():
             linear.adapter = None if adapter is None else adapter.get(name)
-        self._renew()
+            linear.forget("adapter")
 
     @contextmanager
     def off(self, *, diff: bool = False, adapter: bool = False) -> Iterator[None]:

@@ -60,8 +60,8 @@ class Prepared(NamedTuple):
     """Factors as a frozen pass wants them: gathered for the rows, laid out for its two products.
 
     Attributes:
-        A: `[group, in, rank]`, contiguous.
-        B: `[group, rank, out]`, contiguous.
+        A: `[group, in, rank]`, contiguous if it is kept.
+        B: `[group, rank, out]`, like it.
         change: What they were prepared from.
         tasks: For which rows, as in `Switches`.
         written: How often the factors of `change` had been written to.
@@ -93,11 +93,15 @@ class Prepared(NamedTuple):
         y.view(groups, -1, y.shape[-1]).baddbmm_(inner, self.B, alpha=scaling)
 
 
-def prepared(change: LowRank, tasks: Tensor | None, x: Tensor) -> Prepared:
-    """Factors `[..., rank, in]` and `[..., out, rank]`, in the dtype and place of `x`."""
+def prepared(change: LowRank, tasks: Tensor | None, x: Tensor, *, lasting: bool) -> Prepared:
+    """Factors `[..., rank, in]` and `[..., out, rank]`, in the dtype and place of `x`.
+
+    To lay them out anew is a copy, which pays if they are to last.
+    """
     chosen = change if tasks is None else change[tasks]
     A, B = (_stacked(factor).to(x.device, x.dtype) for factor in (chosen.A, chosen.B))
-    return Prepared(A.mT.contiguous(), B.mT.contiguous(), change, tasks, _written(change))
+    A, B = (A.mT.contiguous(), B.mT.contiguous()) if lasting else (A.mT, B.mT)
+    return Prepared(A, B, change, tasks, _written(change))
 
 
 def _written(change: LowRank) -> tuple[int, int]:
@@ -199,14 +203,16 @@ class DiffLinear(nn.Module):
             tasks = self.switches.tasks if len(change.A) > 1 else None
         kept = self._kept.get(name)
         if kept is None or not kept.suits(x, change, tasks):
-            kept = prepared(change, tasks, x)
-            if self.switches.keep:
+            # An adapter is as large as it is, however many rows there are.
+            keep = (self.switches.keep or name == "adapter") and -1 not in _written(change)
+            kept = prepared(change, tasks, x, lasting=keep)
+            if keep:
                 self._kept[name] = kept
         return kept
 
-    def forget(self) -> None:
-        """Let go of what was prepared."""
-        self._kept.clear()
+    def forget(self, name: str) -> None:
+        """Let go of what was prepared of the `diff` or the `adapter`."""
+        self._kept.pop(name, None)
 
     def _changes(self, x: Tensor) -> Iterator[LowRank]:
         """What is added now: a stack with a task for each equal group of rows, or one for all."""
