@@ -204,7 +204,9 @@ class DiffLinear(nn.Module):
         kept = self._kept.get(name)
         if kept is None or not kept.suits(x, change, tasks):
             # An adapter is as large as it is, however many rows there are.
-            keep = (self.switches.keep or name == "adapter") and -1 not in _written(change)
+            small = self.switches.keep or name == "adapter"
+            # Not every way to train factors counts as writing to them.
+            keep = small and not change.A.requires_grad and -1 not in _written(change)
             kept = prepared(change, tasks, x, lasting=keep)
             if keep:
                 self._kept[name] = kept
